@@ -1,0 +1,45 @@
+# The one task runner: people and CI call the same targets. `make` alone lists them.
+
+CARGO ?= cargo
+WASM_TARGET := wasm32-wasip1
+WASM := dist/pinroute.wasm
+DEV := target/debug/pinroute-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint wasm build targets clean
+
+help: ## list what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
+
+run: wasm build ## build everything and start the whole demo on loopback; Ctrl-C stops it
+	@exec $(DEV) run
+
+test: wasm build ## unit, property, contract and end-to-end tests against a real Envoy
+	$(DEV) envoy >/dev/null
+	$(CARGO) test --workspace
+
+lint: wasm build ## formatting, clippy, every shipped Envoy configuration
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --package pinroute --target $(WASM_TARGET) --profile wasm --quiet -- -D warnings
+	$(DEV) validate
+
+wasm: targets ## only dist/pinroute.wasm, with its sha256 beside it
+	@echo "building $(WASM)"
+	$(CARGO) build --locked --package pinroute --target $(WASM_TARGET) --profile wasm
+	@mkdir -p dist
+	@cp target/$(WASM_TARGET)/wasm/pinroute.wasm $(WASM)
+	@cd dist && sha256sum pinroute.wasm > pinroute.wasm.sha256
+	@echo "$(WASM): $$(wc -c < $(WASM)) bytes, sha256 $$(cut -d' ' -f1 dist/pinroute.wasm.sha256)"
+
+build: targets
+	@echo "building the server and the tools"
+	$(CARGO) build --locked --workspace --exclude pinroute
+
+# rustup does not install a target by itself where automatic installation is off.
+targets:
+	@rustup target list --installed | grep -qx $(WASM_TARGET) || rustup target add $(WASM_TARGET)
+
+clean: ## remove what was built; the downloaded Envoy stays
+	$(CARGO) clean
+	rm -rf dist bench/results

@@ -1,0 +1,197 @@
+//! The key of a request: what the decision is made by.
+
+use crate::percent;
+use crate::query::{raw_param, split_path};
+use std::borrow::Cow;
+
+/// The longest key, decoded, in bytes.
+pub const MAX_KEY: usize = 256;
+
+/// Where in a request its key stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// A query parameter, by its name.
+    Query(String),
+    /// A request header, by its name in lower case.
+    Header(String),
+    /// A cookie, by its name.
+    Cookie(String),
+    /// A segment of the path, counted from 0: in `/a/b`, `a` is 0.
+    PathSegment(usize),
+}
+
+/// A key that may be used: neither empty, nor too long, nor with control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key<'r> {
+    bytes: Cow<'r, [u8]>,
+    /// As it stood in the query, where that is where it stood.
+    in_query: Option<&'r [u8]>,
+}
+
+/// Why a request has no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyError {
+    /// It is not there, or empty.
+    Missing,
+    /// It is longer than [`MAX_KEY`] or has control characters.
+    Invalid,
+}
+
+impl KeySource {
+    /// What the key is called in messages, and in the resolver's query unless configured otherwise.
+    pub fn name(&self) -> Cow<'_, str> {
+        match self {
+            Self::Query(name) | Self::Header(name) | Self::Cookie(name) => Cow::Borrowed(name),
+            Self::PathSegment(number) => Cow::Owned(format!("path segment {number}")),
+        }
+    }
+
+    /// The header that has to be read for it, if there is one. The path is needed in any case.
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Header(name) => Some(name),
+            Self::Cookie(_) => Some("cookie"),
+            Self::Query(_) | Self::PathSegment(_) => None,
+        }
+    }
+
+    /// Finds the key in the request path, or in the value of the header that [`Self::header`] names.
+    ///
+    /// # Errors
+    /// [`KeyError`]: missing, or not fit to be used.
+    pub fn extract<'r>(&self, path: &'r [u8], header: Option<&'r [u8]>) -> Result<Key<'r>, KeyError> {
+        let key = match self {
+            Self::Query(name) => {
+                let query = split_path(path).1.unwrap_or_default();
+                let raw = raw_param(query, name.as_bytes()).ok_or(KeyError::Missing)?;
+                Key { bytes: percent::decode_form(raw), in_query: Some(raw) }
+            }
+            Self::Header(_) => Key::plain(header.ok_or(KeyError::Missing)?.trim_ascii()),
+            Self::Cookie(name) => {
+                Key::plain(cookie(header.unwrap_or_default(), name.as_bytes()).ok_or(KeyError::Missing)?)
+            }
+            Self::PathSegment(number) => {
+                let path = split_path(path).0;
+                let segments = path.strip_prefix(b"/").unwrap_or(path);
+                let raw = segments.split(|byte| *byte == b'/').nth(*number).ok_or(KeyError::Missing)?;
+                Key { bytes: percent::decode_segment(raw), in_query: None }
+            }
+        };
+        if key.bytes.is_empty() {
+            Err(KeyError::Missing)
+        } else if key.bytes.len() > MAX_KEY || key.bytes.iter().any(u8::is_ascii_control) {
+            Err(KeyError::Invalid)
+        } else {
+            Ok(key)
+        }
+    }
+}
+
+/// The value of the first cookie called `name` in a `cookie` header.
+fn cookie<'h>(header: &'h [u8], name: &[u8]) -> Option<&'h [u8]> {
+    header
+        .split(|byte| *byte == b';')
+        .find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
+}
+
+impl<'r> Key<'r> {
+    fn plain(bytes: &'r [u8]) -> Self {
+        Self { bytes: Cow::Borrowed(bytes), in_query: None }
+    }
+
+    /// What is hashed and compared: the decoded bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Appends the key as a query parameter's value: as it stood if it came from a query, encoded if not.
+    ///
+    /// A client may have sent bytes outside ASCII unencoded. They are encoded here, which decodes to the
+    /// same key, because the result must be text.
+    pub fn append_to_query(&self, out: &mut String) {
+        let mut encoded = Vec::new();
+        match self.in_query {
+            Some(raw) => {
+                for byte in raw {
+                    match byte {
+                        0x21..=0x7e => encoded.push(*byte),
+                        _ => percent::encode_into(&[*byte], &mut encoded),
+                    }
+                }
+            }
+            None => percent::encode_into(&self.bytes, &mut encoded),
+        }
+        out.push_str(&String::from_utf8_lossy(&encoded));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query() -> KeySource {
+        KeySource::Query("client_id".into())
+    }
+
+    fn sent(key: &Key<'_>) -> String {
+        let mut text = String::new();
+        key.append_to_query(&mut text);
+        text
+    }
+
+    #[test]
+    fn a_query_parameter_is_hashed_decoded_and_sent_as_it_stood() {
+        let key = query().extract(b"/join?x=1&client_id=a%20b+c%C3%A9", None).unwrap();
+        assert_eq!(key.bytes(), "a b cé".as_bytes());
+        assert_eq!(sent(&key), "a%20b+c%C3%A9");
+        let raw = query().extract("/join?client_id=é".as_bytes(), None).unwrap();
+        assert_eq!((raw.bytes(), sent(&raw).as_str()), ("é".as_bytes(), "%C3%A9"));
+    }
+
+    #[test]
+    fn the_other_sources_are_sent_encoded() {
+        let header = KeySource::Header("x-customer-id".into());
+        let key = header.extract(b"/", Some(b" a&b=\xff ")).unwrap();
+        assert_eq!((key.bytes(), sent(&key).as_str()), (&b"a&b=\xff"[..], "a%26b%3D%FF"));
+
+        let cookie = KeySource::Cookie("sid".into());
+        let key = cookie.extract(b"/", Some(b"xsid=0; sid=a+b=c; sid=2")).unwrap();
+        assert_eq!((key.bytes(), sent(&key).as_str()), (&b"a+b=c"[..], "a%2Bb%3Dc"));
+
+        let segment = KeySource::PathSegment(1);
+        let key = segment.extract(b"/room/a+b%2f/x?client_id=1", None).unwrap();
+        assert_eq!((key.bytes(), sent(&key).as_str()), (&b"a+b/"[..], "a%2Bb%2F"));
+    }
+
+    #[test]
+    fn absent_and_empty_are_missing() {
+        for path in
+            ["/join", "/join?", "/join?client_id", "/join?client_id=", "/join?client_id=&client_id=1", ""]
+        {
+            assert_eq!(query().extract(path.as_bytes(), None), Err(KeyError::Missing), "{path}");
+        }
+        let header = KeySource::Header("x".into());
+        assert_eq!(header.extract(b"/", None), Err(KeyError::Missing));
+        assert_eq!(header.extract(b"/", Some(b"  ")), Err(KeyError::Missing));
+        assert_eq!(KeySource::Cookie("a".into()).extract(b"/", Some(b"b=1; ab=2")), Err(KeyError::Missing));
+        for path in ["/", "/a", "/a/", "//x", "/a?b/c"] {
+            assert_eq!(
+                KeySource::PathSegment(1).extract(path.as_bytes(), None).map(|_| ()).err(),
+                if path == "//x" { None } else { Some(KeyError::Missing) },
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn long_keys_and_control_characters_are_invalid() {
+        let extract =
+            |id: &str| query().extract(format!("/join?client_id={id}").as_bytes(), None).map(|_| ());
+        assert_eq!(extract(&"x".repeat(256)), Ok(()));
+        assert_eq!(extract(&"%41".repeat(256)), Ok(()));
+        assert_eq!(extract(&"x".repeat(257)), Err(KeyError::Invalid));
+        for id in ["%00", "a%0d%0aset-cookie:x", "%7f", "a%09b"] {
+            assert_eq!(extract(id), Err(KeyError::Invalid), "{id}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! A DNS server inside the process, for names that exist nowhere else.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use hickory_proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_server::net::runtime::Time;
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use hickory_server::zone_handler::MessageResponseBuilder;
+use hickory_server::Server;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::runtime::Runtime;
+
+use crate::locked;
+
+/// Seconds a client may keep an answer. As low as it goes without meaning "ask every time".
+const TTL: u32 = 1;
+/// How often a port that is free for TCP may turn out to be taken for UDP.
+const BIND_ATTEMPTS: usize = 20;
+/// An idle TCP connection is closed after this.
+const TCP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Answers a TCP connection may have waiting.
+const TCP_BUFFER: usize = 32;
+
+/// A server on 127.0.0.1, UDP and TCP on the same free port, until it is dropped.
+///
+/// `A` queries for a known name get its addresses, other types an empty answer; an unknown name gets
+/// NXDOMAIN. Names are compared without regard to case or a final dot.
+#[derive(Debug)]
+pub struct Dns {
+    addr: SocketAddr,
+    names: Arc<Mutex<Names>>,
+    /// Serves as long as it lives.
+    _runtime: Runtime,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    addresses: HashMap<String, Vec<Ipv4Addr>>,
+    queries: HashMap<String, usize>,
+}
+
+impl Dns {
+    /// Starts a server that knows no name yet.
+    ///
+    /// # Errors
+    /// If no port can be bound.
+    pub fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("dns")
+            .enable_all()
+            .build()?;
+        let names = Arc::new(Mutex::new(Names::default()));
+        let handler = Handler { names: Arc::clone(&names) };
+        let (listener, socket) = runtime.block_on(bind_both())?;
+        let addr = listener.local_addr()?;
+        runtime.spawn(async move {
+            let mut server = Server::new(handler);
+            server.register_socket(socket);
+            server.register_listener(listener, TCP_TIMEOUT, TCP_BUFFER);
+            server.block_until_done().await
+        });
+        Ok(Self { addr, names, _runtime: runtime })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Gives a name its addresses, in place of those it had.
+    pub fn set(&self, name: &str, addresses: &[Ipv4Addr]) {
+        locked(&self.names).addresses.insert(canonical(name), addresses.to_vec());
+    }
+
+    /// Forgets a name: queries for it get NXDOMAIN.
+    pub fn remove(&self, name: &str) {
+        locked(&self.names).addresses.remove(&canonical(name));
+    }
+
+    /// Queries for this name so far, of any type and whether or not it was known.
+    #[must_use]
+    pub fn queries(&self, name: &str) -> usize {
+        locked(&self.names).queries.get(&canonical(name)).copied().unwrap_or_default()
+    }
+}
+
+fn canonical(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+async fn bind_both() -> Result<(TcpListener, UdpSocket)> {
+    let mut last = None;
+    for _ in 0..BIND_ATTEMPTS {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        match UdpSocket::bind(listener.local_addr()?).await {
+            Ok(socket) => return Ok((listener, socket)),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.context("no attempt was made")?).context("no port is free for both UDP and TCP")
+}
+
+struct Handler {
+    names: Arc<Mutex<Names>>,
+}
+
+impl Handler {
+    /// What to answer to the one question of `request`.
+    fn answer(&self, request: &Request) -> (ResponseCode, Vec<Record>) {
+        let Ok(info) = request.request_info() else { return (ResponseCode::FormErr, Vec::new()) };
+        if request.metadata.op_code != OpCode::Query {
+            return (ResponseCode::NotImp, Vec::new());
+        }
+        let name = canonical(&info.query.name().to_string());
+        let mut names = locked(&self.names);
+        *names.queries.entry(name.clone()).or_default() += 1;
+        let Some(addresses) = names.addresses.get(&name) else { return (ResponseCode::NXDomain, Vec::new()) };
+        if info.query.query_type() != RecordType::A {
+            return (ResponseCode::NoError, Vec::new());
+        }
+        // With the case of the question, which some clients vary at random and check.
+        let owner: Name = info.query.original().name().clone();
+        let record = |address: &Ipv4Addr| Record::from_rdata(owner.clone(), TTL, RData::A((*address).into()));
+        (ResponseCode::NoError, addresses.iter().map(record).collect())
+    }
+}
+
+#[async_trait]
+impl RequestHandler for Handler {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut response_handle: R,
+    ) -> ResponseInfo {
+        let (code, records) = self.answer(request);
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.response_code = code;
+        metadata.authoritative = true;
+        metadata.recursion_available = true;
+        // Who sends EDNS says how large an answer may be, and expects EDNS back.
+        let edns = request.edns.as_ref().map(|asked| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(asked.max_payload());
+            edns
+        });
+        let builder = MessageResponseBuilder::new(&request.queries, edns.as_ref());
+        let response = builder.build(metadata, &records, [], [], []);
+        match response_handle.send_response(response).await {
+            Ok(info) => info,
+            // The client has gone, or its address is no more. It will ask again if it cares.
+            Err(_) => {
+                let mut metadata = Metadata::new(request.metadata.id, MessageType::Response, OpCode::Query);
+                metadata.response_code = ResponseCode::ServFail;
+                Header { metadata, counts: HeaderCounts::default() }.into()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpStream, UdpSocket};
+
+    use hickory_proto::op::{Message, Query};
+
+    use super::*;
+    use crate::eventually;
+
+    fn question(name: &str, kind: RecordType) -> Vec<u8> {
+        let mut message = Message::query();
+        message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        message.to_vec().unwrap()
+    }
+
+    fn ask(dns: &Dns, name: &str, kind: RecordType) -> (ResponseCode, Vec<Ipv4Addr>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.send_to(&question(name, kind), dns.addr()).unwrap();
+        let mut buffer = [0; 4096];
+        let (length, _) = socket.recv_from(&mut buffer).unwrap();
+        parsed(&buffer[..length])
+    }
+
+    fn parsed(bytes: &[u8]) -> (ResponseCode, Vec<Ipv4Addr>) {
+        let message = Message::from_vec(bytes).unwrap();
+        let address = |record: &Record| match &record.data {
+            RData::A(a) => a.0,
+            other => panic!("not an address: {other}"),
+        };
+        assert!(message.answers.iter().all(|record| record.ttl == 1));
+        (message.metadata.response_code, message.answers.iter().map(address).collect())
+    }
+
+    #[test]
+    fn answers_over_udp() {
+        let dns = Dns::start().unwrap();
+        let addresses = [Ipv4Addr::new(127, 1, 2, 3), Ipv4Addr::new(127, 1, 2, 4)];
+        dns.set("Server", &addresses);
+        assert_eq!(ask(&dns, "server.", RecordType::A), (ResponseCode::NoError, addresses.to_vec()));
+        assert_eq!(ask(&dns, "SERVER.", RecordType::A), (ResponseCode::NoError, addresses.to_vec()));
+        assert_eq!(ask(&dns, "server.", RecordType::AAAA), (ResponseCode::NoError, vec![]));
+        assert_eq!(ask(&dns, "else.", RecordType::A), (ResponseCode::NXDomain, vec![]));
+        assert_eq!((dns.queries("server"), dns.queries("else"), dns.queries("never")), (3, 1, 0));
+
+        dns.set("server", &addresses[..1]);
+        assert_eq!(ask(&dns, "server.", RecordType::A).1, addresses[..1]);
+        dns.remove("SERVER.");
+        assert_eq!(ask(&dns, "server.", RecordType::A).0, ResponseCode::NXDomain);
+    }
+
+    #[test]
+    fn answers_over_tcp_what_is_too_long_for_udp() {
+        let dns = Dns::start().unwrap();
+        let addresses: Vec<Ipv4Addr> = (1..=100).map(|i| Ipv4Addr::new(127, 1, 2, i)).collect();
+        dns.set("many", &addresses);
+        let asked = question("many.", RecordType::A);
+        let mut stream = TcpStream::connect(dns.addr()).unwrap();
+        stream.write_all(&u16::try_from(asked.len()).unwrap().to_be_bytes()).unwrap();
+        stream.write_all(&asked).unwrap();
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(parsed(&answer), (ResponseCode::NoError, addresses));
+    }
+
+    #[test]
+    fn stops_when_dropped() {
+        let dns = Dns::start().unwrap();
+        let addr = dns.addr();
+        drop(dns);
+        // A test beside this one may hold copies of all sockets for a moment, while it starts a process.
+        eventually(Duration::from_secs(10), || UdpSocket::bind(addr).map(drop).map_err(|e| e.to_string()))
+            .unwrap();
+    }
+}

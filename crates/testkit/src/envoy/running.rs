@@ -1,0 +1,314 @@
+//! One Envoy process and its admin interface.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{bail, ensure, Context, Result};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::envoy_binary;
+use crate::eventually;
+use crate::http::Client;
+use crate::paths::PrivateDir;
+use crate::process::{die_with_this_thread, Process};
+
+/// From start to LIVE. It takes about a second; many at once on a small machine take longer.
+const READY_DEADLINE: Duration = Duration::from_secs(30);
+/// For a line to turn up in the log. Envoy flushes warnings at once.
+const LOG_DEADLINE: Duration = Duration::from_secs(10);
+/// Lines of the log that go into an error: enough for Envoy's longest rejection.
+const LOG_TAIL: usize = 60;
+
+/// How to run Envoy.
+#[derive(Debug, Clone)]
+pub struct EnvoyOptions {
+    /// Worker threads.
+    pub concurrency: u32,
+    /// Level of everything but Wasm, such as `warning` or `debug`.
+    pub log_level: String,
+    /// Levels of components, such as `wasm:info,dns:trace`.
+    pub component_log_level: String,
+    /// Further arguments, which Envoy accepts only once each, for instance `["--service-node", "name"]`.
+    pub arguments: Vec<String>,
+}
+
+impl Default for EnvoyOptions {
+    fn default() -> Self {
+        Self {
+            concurrency: 2,
+            log_level: "warning".to_owned(),
+            component_log_level: "wasm:info".to_owned(),
+            arguments: Vec::new(),
+        }
+    }
+}
+
+/// A running Envoy. Dropping it kills it; in a panicking test its log is printed too.
+#[derive(Debug)]
+pub struct Envoy {
+    process: Process,
+    admin: SocketAddr,
+    client: Client,
+    /// Holds the configuration and the log, so it goes last.
+    _dir: PrivateDir,
+}
+
+impl Envoy {
+    /// Starts Envoy with a configuration and waits until it says LIVE.
+    ///
+    /// The configuration needs an `admin` listener; port 0 is fine there and for listeners. Envoy ends
+    /// with the calling thread, see the crate's documentation.
+    ///
+    /// # Errors
+    /// If Envoy ends before it is ready or is not ready within 30 s, with the last lines of its log.
+    pub fn start(config: &Value, options: &EnvoyOptions) -> Result<Self> {
+        ensure!(config.get("admin").is_some(), "the Envoy configuration has no `admin`");
+        let dir = PrivateDir::new("envoy")?;
+        let config_file = write_config(&dir, config)?;
+        let admin_file = dir.path().join("admin-address");
+        let mut command = Command::new(envoy_binary()?);
+        command.arg("-c").arg(&config_file).arg("--admin-address-path").arg(&admin_file).args([
+            "--disable-hot-restart",
+            "--concurrency",
+            &options.concurrency.to_string(),
+            "-l",
+            &options.log_level,
+            "--component-log-level",
+            &options.component_log_level,
+        ]);
+        command.args(&options.arguments);
+        let process = Process::spawn("envoy", &mut command, dir.path().join("log"))?;
+
+        let ready = eventually(READY_DEADLINE, || {
+            match process.exited() {
+                Ok(None) => {}
+                // Nothing to wait for any more.
+                Ok(Some(status)) => return Ok(Err(format!("Envoy ended with {status}"))),
+                Err(error) => return Err(error.to_string()),
+            }
+            let text = fs::read_to_string(&admin_file).unwrap_or_default();
+            let Ok(admin) = text.trim().parse() else { return Err(format!("admin address {text:?}")) };
+            let client = Client::new(admin);
+            match client.get("/ready") {
+                Ok(answer) if answer.text().trim() == "LIVE" => Ok(Ok((admin, client))),
+                Ok(answer) => Err(format!("/ready says {:?}", answer.text())),
+                Err(error) => Err(format!("{error:#}")),
+            }
+        });
+        match ready {
+            Ok(Ok((admin, client))) => Ok(Self { process, admin, client, _dir: dir }),
+            Ok(Err(ended)) => bail!("{ended}\n{}", process.log_tail(LOG_TAIL)),
+            Err(late) => bail!("Envoy is not ready: {late}\n{}", process.log_tail(LOG_TAIL)),
+        }
+    }
+
+    /// Where the admin interface listens.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The body of an admin page, such as `/config_dump`.
+    ///
+    /// # Errors
+    /// If it is not answered with 200.
+    pub fn admin_get(&self, path: &str) -> Result<String> {
+        self.admin_call("GET", path)
+    }
+
+    /// Calls an admin page that changes something, such as `/runtime_modify?key=value`.
+    ///
+    /// # Errors
+    /// If it is not answered with 200.
+    pub fn admin_post(&self, path: &str) -> Result<String> {
+        self.admin_call("POST", path)
+    }
+
+    fn admin_call(&self, method: &str, path: &str) -> Result<String> {
+        let answer = self.client.request(method, path, &[], b"")?;
+        ensure!(answer.status == 200, "admin {method} {path}: {} {}", answer.status, answer.text());
+        Ok(answer.text())
+    }
+
+    /// A counter or gauge by its exact name; 0 if Envoy has none of that name.
+    ///
+    /// # Errors
+    /// If the admin interface does not answer.
+    pub fn stat(&self, name: &str) -> Result<u64> {
+        Ok(self.stats(name)?.get(name).copied().unwrap_or_default())
+    }
+
+    /// Counters and gauges whose names begin with `prefix`.
+    ///
+    /// # Errors
+    /// If the admin interface does not answer.
+    pub fn stats(&self, prefix: &str) -> Result<BTreeMap<String, u64>> {
+        // Narrows down what Envoy prints, which is thousands of lines. A dot stands for whatever would
+        // mean something in a regular expression or a URL; `parse_stats` compares for good.
+        let pattern: String =
+            prefix.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '.' }).collect();
+        Ok(parse_stats(&self.admin_get(&format!("/stats?filter=^{pattern}"))?, prefix))
+    }
+
+    /// Where the listener of this name listens, whatever port the configuration asked for.
+    ///
+    /// # Errors
+    /// If there is no such listener.
+    pub fn listener_addr(&self, name: &str) -> Result<SocketAddr> {
+        let text = self.admin_get("/listeners?format=json")?;
+        let listeners: Value = serde_json::from_str(&text)?;
+        find_listener(&listeners, name).with_context(|| format!("no listener {name:?} in {text}"))
+    }
+
+    /// All that Envoy has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Waits up to 10 s until the log holds `text`.
+    ///
+    /// # Errors
+    /// If it does not, with the log's last lines.
+    pub fn wait_for_log(&self, text: &str) -> Result<()> {
+        eventually(LOG_DEADLINE, || {
+            if self.log().contains(text) {
+                Ok(())
+            } else {
+                Err(self.process.log_tail(LOG_TAIL))
+            }
+        })
+        .with_context(|| format!("{text:?} is not in Envoy's log"))
+    }
+
+    /// The process: its id, its end, signals to it.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// `kill -9`, then waits until it has ended.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn kill(&self) -> Result<()> {
+        self.process.kill()
+    }
+}
+
+/// Has Envoy check a configuration without serving it.
+///
+/// # Errors
+/// If Envoy rejects it, with what it said.
+pub fn validate(config: &Value) -> Result<()> {
+    let dir = PrivateDir::new("validate")?;
+    let mut command = Command::new(envoy_binary()?);
+    command.args(["--mode", "validate", "-l", "warning", "-c"]).arg(write_config(&dir, config)?);
+    die_with_this_thread(&mut command);
+    let output = command.output().context("cannot run Envoy")?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        bail!("Envoy rejects it ({})\n{}", output.status, said.concat().trim_end());
+    }
+    Ok(())
+}
+
+/// Writes the configuration where Envoy reads it, as JSON, which it tells by the file's ending.
+fn write_config(dir: &PrivateDir, config: &Value) -> Result<PathBuf> {
+    let file = dir.path().join("envoy.json");
+    fs::write(&file, serde_json::to_vec_pretty(config)?)?;
+    Ok(file)
+}
+
+/// Reads lines of `NAME: NUMBER`; others are histograms and texts.
+fn parse_stats(text: &str, prefix: &str) -> BTreeMap<String, u64> {
+    let lines = text.lines().filter_map(|line| line.rsplit_once(": "));
+    let same = lines.filter(|(name, _)| name.starts_with(prefix));
+    same.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
+}
+
+fn find_listener(listeners: &Value, name: &str) -> Option<SocketAddr> {
+    let all = listeners.get("listener_statuses")?.as_array()?;
+    let listener = all.iter().find(|listener| listener.get("name").and_then(Value::as_str) == Some(name))?;
+    let address = listener.pointer("/local_address/socket_address")?;
+    let port = u16::try_from(address.get("port_value")?.as_u64()?).ok()?;
+    Some(SocketAddr::new(address.get("address")?.as_str()?.parse().ok()?, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn config() -> Value {
+        json!({
+            "admin": { "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } } },
+            "static_resources": { "listeners": [{
+                "name": "front",
+                "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
+                "filter_chains": [{ "filters": [{
+                    "name": "echo",
+                    "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo" },
+                }] }],
+            }] },
+        })
+    }
+
+    #[test]
+    fn starts_answers_and_ends() {
+        let options = EnvoyOptions { concurrency: 1, ..EnvoyOptions::default() };
+        let envoy = Envoy::start(&config(), &options).unwrap();
+        assert_ne!(envoy.listener_addr("front").unwrap().port(), 0);
+        assert!(envoy
+            .listener_addr("back")
+            .unwrap_err()
+            .to_string()
+            .starts_with("no listener \"back\" in {"));
+        assert_eq!(envoy.stat("server.concurrency").unwrap(), 1);
+        assert_eq!(envoy.stat("server.concurrency.none").unwrap(), 0);
+        assert!(envoy.stats("listener_manager.").unwrap().len() > 3);
+        envoy.admin_post("/runtime_modify?a=b").unwrap_err();
+        envoy.kill().unwrap();
+        envoy.admin_get("/ready").unwrap_err();
+    }
+
+    #[test]
+    fn a_rejection_shows_what_envoy_said() {
+        let mut broken = config();
+        broken["static_resources"]["listeners"][0]["no_such_field"] = json!(1);
+        let error = Envoy::start(&broken, &EnvoyOptions::default()).unwrap_err().to_string();
+        assert!(error.starts_with("Envoy ended with exit status: 1\n"), "{error}");
+        assert!(error.contains("no_such_field"), "{error}");
+
+        let error = validate(&broken).unwrap_err().to_string();
+        assert!(error.contains("no_such_field"), "{error}");
+        validate(&config()).unwrap();
+    }
+
+    #[test]
+    fn stats_are_numbers_of_that_prefix() {
+        let text = "a.b: 1\na.c: \"text\"\na.d: P0(nan,1)\naxb: 2\na.b.c: 3\n";
+        let expected = BTreeMap::from([("a.b".to_owned(), 1), ("a.b.c".to_owned(), 3)]);
+        assert_eq!(parse_stats(text, "a.b"), expected);
+    }
+}

@@ -1,0 +1,125 @@
+//! Everything together: DNS, servers and an Envoy with a shipped configuration.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use pinroute_testkit::lab::Lab;
+//!
+//! let lab = Lab::builder("envoy.yaml").replicas(2).start()?;
+//! let answer = lab.get("/join?client_id=123")?;
+//! assert_eq!(answer.status, 200);
+//! assert_eq!(answer.json()?["assigned"], lab.servers.hostport(2));
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+pub use builder::{for_validation, LabBuilder};
+
+use crate::dns::Dns;
+use crate::envoy::Envoy;
+use crate::http::{Client, Response};
+use crate::servers::Servers;
+
+/// The port that the shipped configurations and all documentation use for the servers. A lab puts the
+/// real one in its place wherever a configuration says `:8081`.
+pub const SERVER_PORT: u16 = 8081;
+
+/// How long [`Lab::raw`] reads from a connection that stays open.
+const RAW_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A running lab. Dropping it stops all of it.
+#[derive(Debug)]
+pub struct Lab {
+    /// The Envoy; it goes first.
+    pub envoy: Envoy,
+    /// The servers.
+    pub servers: Servers,
+    /// The names of the servers, and whatever a test adds.
+    pub dns: Dns,
+    addr: SocketAddr,
+    client: Client,
+}
+
+impl Lab {
+    /// Describes a lab with a file of the project's folder `envoy/`.
+    #[must_use]
+    pub fn builder(config: &str) -> LabBuilder {
+        LabBuilder::new(config)
+    }
+
+    /// Where Envoy's listener listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// `http://HOST:PORT` of Envoy's listener, without a slash at its end.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.client.url()
+    }
+
+    /// A client for Envoy's listener, with connections of its own.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.addr)
+    }
+
+    /// `GET path` through Envoy.
+    ///
+    /// # Errors
+    /// If no complete answer came.
+    pub fn get(&self, path: &str) -> Result<Response> {
+        self.client.get(path)
+    }
+
+    /// Any request through Envoy.
+    ///
+    /// # Errors
+    /// If no complete answer came, or if the request is not expressible: then use [`raw`](Self::raw).
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response> {
+        self.client.request(method, path, headers, body)
+    }
+
+    /// Writes these bytes to Envoy's listener and reads until Envoy closes the connection, for at most
+    /// 5 s: say `connection: close` in the request to have the answer at once.
+    ///
+    /// # Errors
+    /// If the connection fails. What was read before a reset or the 5 s is not lost.
+    pub fn raw(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        let deadline = Instant::now() + RAW_DEADLINE;
+        let mut stream = TcpStream::connect(self.addr)?;
+        stream.write_all(bytes)?;
+        let mut answer = Vec::new();
+        let mut chunk = [0; 8192];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            stream.set_read_timeout(Some(left))?;
+            match stream.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => answer.extend(chunk.iter().take(count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // The time is up, or Envoy has reset the connection: both are an end.
+                Err(_) => break,
+            }
+        }
+        let _ = stream.shutdown(Shutdown::Both);
+        Ok(answer)
+    }
+}

@@ -1,0 +1,72 @@
+//! A whole lab, with the Lua script in the filter's place: it needs the servers (`make build`) and no Wasm.
+
+use std::time::Duration;
+
+use pinroute_testkit::dns::Dns;
+use pinroute_testkit::eventually;
+use pinroute_testkit::lab::Lab;
+use pinroute_testkit::scripted::{Script, Scripted};
+use pinroute_testkit::servers::{name, Servers, ServersOptions};
+
+const DEADLINE: Duration = Duration::from_secs(15);
+
+#[test]
+fn a_request_goes_all_the_way() {
+    let lab = Lab::builder("envoy-lua.yaml").replicas(2).start().unwrap();
+    let answer = lab.get("/join?client_id=123").unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let owner = lab.get("/where?client_id=123").unwrap().json().unwrap()["hostport"].clone();
+    assert_eq!(answer.json().unwrap()["assigned"], owner);
+
+    let raw = lab.raw(b"GET /where?client_id=123 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    assert!(raw.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&raw));
+    assert!(lab.dns.queries("server") > 0);
+    assert!(lab.envoy.stat("cluster.resolver.upstream_rq_200").unwrap() >= 2);
+    assert_eq!(lab.url(), format!("http://{}", lab.addr()));
+}
+
+#[test]
+fn the_resolver_can_be_scripted() {
+    let dns = Dns::start().unwrap();
+    let servers = Servers::start(3, &ServersOptions::default(), &dns).unwrap();
+    let answer = format!(r#"{{"hostport":"{}"}}"#, servers.hostport(3));
+    let resolver = Scripted::start(move |_, _| Script::ok(&answer)).unwrap();
+    let lab =
+        Lab::builder("envoy-lua.yaml").with_servers(dns, servers).resolver(resolver.addr()).start().unwrap();
+    let answer = lab.get("/join?client_id=123").unwrap();
+    assert_eq!(answer.json().unwrap()["assigned"], lab.servers.hostport(3));
+    assert_eq!(resolver.requests()[0].path, "/where?client_id=123");
+}
+
+#[test]
+fn a_server_can_go_and_come_back() {
+    let dns = Dns::start().unwrap();
+    let mut servers = Servers::start(2, &ServersOptions::default(), &dns).unwrap();
+    assert_eq!(servers.ended().unwrap(), None);
+    servers.kill(2).unwrap();
+    assert_eq!(servers.ended().unwrap(), Some(name(2)));
+    servers.restart(2).unwrap();
+    assert_eq!(servers.ended().unwrap(), None);
+    let error = servers.kill(3).unwrap_err().to_string();
+    assert_eq!(error, "no server 3; they are numbered from 1 to 2");
+}
+
+#[test]
+fn a_failing_server_says_why() {
+    let dns = Dns::start().unwrap();
+    let options = ServersOptions { index_mode: "nonsense".to_owned(), ..ServersOptions::default() };
+    let error = Servers::start(1, &options, &dns).unwrap_err().to_string();
+    assert!(error.starts_with("poc-routing-server-1 ended with exit status: "), "{error}");
+    assert!(error.contains("INDEX_MODE"), "{error}");
+}
+
+#[test]
+fn logs_can_be_waited_for() {
+    let lab = Lab::builder("envoy-lua.yaml").replicas(1).log_level("info").start().unwrap();
+    lab.envoy.wait_for_log("all dependencies initialized. starting workers").unwrap();
+    eventually(DEADLINE, || match lab.envoy.stat("server.live") {
+        Ok(1) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .unwrap();
+}

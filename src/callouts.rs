@@ -1,0 +1,102 @@
+//! Calls to the resolver that belong to the plugin, not to the request that caused them.
+//!
+//! The SDK hands the answer to a call to the context that was active when the call was made, and drops it
+//! if that context is gone by then. A request goes when its client disconnects, while Envoy keeps the call
+//! running; calls made by requests would go uncounted then. So the root context makes them all: to let it
+//! become the active one in the middle of a request, it is entered by way of a callback that the SDK exports
+//! anyway ([`enter_root`]).
+
+use crate::host;
+use fnv::FnvHashMap;
+use pinroute_core::plan::Plan;
+use pinroute_core::step::Question;
+use proxy_wasm::hostcalls;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+use std::time::SystemTime;
+
+/// The id that [`enter_root`] uses; real queues count up from 1.
+pub const OUTBOX: u32 = u32::MAX;
+
+/// Headers of the request that its call to the resolver carries on, for tracing: Envoy adds no parent span.
+const CARRIED_ON: [&str; 4] = ["x-request-id", "traceparent", "tracestate", "b3"];
+
+/// A request that waits for an answer.
+pub struct Waiting {
+    /// The id of its context.
+    pub stream: u32,
+    /// By what its answer is judged, whatever configuration has come since.
+    pub plan: Rc<Plan>,
+    /// When the call was made.
+    pub since: SystemTime,
+    /// Dead once the request's context is gone.
+    pub alive: Weak<()>,
+}
+
+struct Outgoing {
+    question: Question,
+    waiting: Waiting,
+}
+
+/// The calls under way, and the one about to be made.
+#[derive(Default)]
+pub struct Callouts {
+    outbox: RefCell<Option<Outgoing>>,
+    under_way: RefCell<FnvHashMap<u32, Waiting>>,
+}
+
+impl Callouts {
+    /// How many calls are under way.
+    pub fn count(&self) -> usize {
+        self.under_way.borrow().len()
+    }
+
+    /// Makes a call on behalf of a request. Whether Envoy took it; if not, no answer will come.
+    pub fn ask(&self, root: u32, question: Question, waiting: Waiting) -> bool {
+        let before = self.count();
+        self.outbox.replace(Some(Outgoing { question, waiting }));
+        enter_root(root);
+        self.count() > before
+    }
+
+    /// Makes the call that lies in the outbox. The root context is active.
+    pub fn send(&self) {
+        let Some(Outgoing { question, waiting }) = self.outbox.take() else { return };
+        let resolve = waiting.plan.resolve();
+        let carried_on = CARRIED_ON.map(|name| (name, host::request_header(name)));
+        let mut headers = vec![
+            (":method", "GET"),
+            (":path", question.path.as_str()),
+            (":authority", resolve.cluster.as_str()),
+        ];
+        for (name, value) in &carried_on {
+            if let Some(value) = value.as_deref().and_then(|value| std::str::from_utf8(value).ok()) {
+                headers.push((name, value));
+            }
+        }
+        match hostcalls::dispatch_http_call(&resolve.cluster, headers, None, vec![], resolve.timeout) {
+            Ok(token) => {
+                self.under_way.borrow_mut().insert(token, waiting);
+            }
+            Err(status) => {
+                log::warn!("pinroute: cannot call the cluster `{}`: {status:?}", resolve.cluster);
+            }
+        }
+    }
+
+    /// The request that waits for the answer with this token.
+    pub fn answered(&self, token: u32) -> Option<Waiting> {
+        self.under_way.borrow_mut().remove(&token)
+    }
+}
+
+/// Runs the root context's `on_queue_ready` with [`OUTBOX`].
+#[allow(unsafe_code)]
+fn enter_root(root: u32) {
+    extern "C" {
+        fn proxy_on_queue_ready(context_id: u32, queue_id: u32);
+    }
+    // SAFETY: the SDK defines this function with just this signature, in this module. It borrows the table
+    // of root contexts, which no callback of a request holds.
+    unsafe { proxy_on_queue_ready(root, OUTBOX) }
+}

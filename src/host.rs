@@ -1,0 +1,69 @@
+//! Host calls that tolerate whatever a client or a resolver sends: values are bytes, and a refusal by the
+//! host is an absent value.
+
+use log::LevelFilter;
+use pinroute_core::plan::RequestHead;
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, LogLevel, MapType};
+use std::time::SystemTime;
+
+/// The request at hand, as the core wants to see it.
+pub struct CurrentRequest;
+
+impl RequestHead for CurrentRequest {
+    fn path(&self) -> Option<Vec<u8>> {
+        request_header(":path")
+    }
+
+    fn header(&self, name: &str) -> Option<Vec<u8>> {
+        request_header(name)
+    }
+}
+
+/// The first value of a request header.
+pub fn request_header(name: &str) -> Option<Vec<u8>> {
+    hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).ok().flatten()
+}
+
+/// Replaces a request header, or adds it. Whether the host did so.
+pub fn set_request_header(name: &str, value: &str) -> bool {
+    hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(value)).is_ok()
+}
+
+/// The status of the response to a callout; none if the callout failed.
+pub fn callout_status() -> Option<u16> {
+    let status =
+        hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status").ok().flatten()?;
+    std::str::from_utf8(&status).ok()?.parse().ok()
+}
+
+/// The body of the response to a callout, of `size` bytes.
+pub fn callout_body(size: usize) -> Vec<u8> {
+    hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok().flatten().unwrap_or_default()
+}
+
+/// Answers the request at hand with a plain text and ends it. Envoy adds the content type itself.
+pub fn answer(status: u16, body: &str) {
+    if hostcalls::send_http_response(u32::from(status), vec![], Some(body.as_bytes())).is_err() {
+        log::error!("pinroute: Envoy refused to answer a request with status {status}");
+    }
+}
+
+/// The time of day. Envoy offers no other clock.
+pub fn now() -> SystemTime {
+    hostcalls::get_current_time().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Makes the `log` crate as verbose as Envoy's `wasm` logger is, so that a line that Envoy would drop is
+/// not even formatted.
+pub fn follow_log_level() {
+    let level = match hostcalls::get_log_level() {
+        Ok(LogLevel::Trace) => LevelFilter::Trace,
+        Ok(LogLevel::Debug) => LevelFilter::Debug,
+        Ok(LogLevel::Info) | Err(_) => LevelFilter::Info,
+        Ok(LogLevel::Warn) => LevelFilter::Warn,
+        Ok(LogLevel::Error) => LevelFilter::Error,
+        Ok(LogLevel::Critical) => LevelFilter::Off,
+    };
+    log::set_max_level(level);
+}

@@ -1,0 +1,41 @@
+//! End-to-end tests: the built filter in a real Envoy, with real DNS and real servers.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod configuration;
+mod hostile;
+mod requests;
+mod routing;
+
+use pinroute_testkit::config::Shipped;
+use pinroute_testkit::dns::Dns;
+use pinroute_testkit::lab::{Lab, LabBuilder};
+use pinroute_testkit::scripted::{Script, Scripted};
+use pinroute_testkit::servers::{Servers, ServersOptions};
+use serde_json::Value;
+
+/// Switches the filter on for every route.
+fn everywhere(shipped: &mut Shipped) -> anyhow::Result<()> {
+    if let Some(filter) = shipped.http_filter("pinroute")?.as_object_mut() {
+        filter.remove("disabled");
+    }
+    Ok(())
+}
+
+/// A lab whose resolver answers as a test tells it to. It is told the path that was asked for and the
+/// servers' port.
+fn with_resolver(
+    plugin: Value,
+    answer: impl Fn(&str, u16) -> Script + Send + Sync + 'static,
+) -> (LabBuilder, Scripted) {
+    let dns = Dns::start().unwrap();
+    let servers = Servers::start(2, &ServersOptions::default(), &dns).unwrap();
+    let port = servers.port();
+    let resolver = Scripted::start(move |path, _| answer(path, port)).unwrap();
+    let lab = Lab::builder("envoy.yaml").with_servers(dns, servers).plugin(plugin).resolver(resolver.addr());
+    (lab, resolver)
+}
+
+/// The answer of a resolver that is well.
+fn hostport(hostport: &str) -> Script {
+    Script::ok(serde_json::json!({ "client_id": "x", "hostport": hostport }).to_string())
+}
