@@ -7,9 +7,8 @@
 //! anyway ([`enter_root`]).
 
 use crate::host;
+use crate::policy::Policy;
 use fnv::FnvHashMap;
-use pinroute_core::plan::Plan;
-use pinroute_core::step::Question;
 use proxy_wasm::hostcalls;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -26,7 +25,9 @@ pub struct Waiting {
     /// The id of its context.
     pub stream: u32,
     /// By what its answer is judged, whatever configuration has come since.
-    pub plan: Rc<Plan>,
+    pub policy: Rc<Policy>,
+    /// Its key, if a fallback may need it.
+    pub key: Option<Box<[u8]>>,
     /// When the call was made.
     pub since: SystemTime,
     /// Dead once the request's context is gone.
@@ -34,7 +35,7 @@ pub struct Waiting {
 }
 
 struct Outgoing {
-    question: Question,
+    path: String,
     waiting: Waiting,
 }
 
@@ -52,23 +53,20 @@ impl Callouts {
     }
 
     /// Makes a call on behalf of a request. Whether Envoy took it; if not, no answer will come.
-    pub fn ask(&self, root: u32, question: Question, waiting: Waiting) -> bool {
+    pub fn ask(&self, root: u32, path: String, waiting: Waiting) -> bool {
         let before = self.count();
-        self.outbox.replace(Some(Outgoing { question, waiting }));
+        self.outbox.replace(Some(Outgoing { path, waiting }));
         enter_root(root);
         self.count() > before
     }
 
     /// Makes the call that lies in the outbox. The root context is active.
     pub fn send(&self) {
-        let Some(Outgoing { question, waiting }) = self.outbox.take() else { return };
-        let resolve = waiting.plan.resolve();
+        let Some(Outgoing { path, waiting }) = self.outbox.take() else { return };
+        let Some(resolve) = waiting.policy.plan().resolve() else { return };
         let carried_on = CARRIED_ON.map(|name| (name, host::request_header(name)));
-        let mut headers = vec![
-            (":method", "GET"),
-            (":path", question.path.as_str()),
-            (":authority", resolve.cluster.as_str()),
-        ];
+        let mut headers =
+            vec![(":method", "GET"), (":path", path.as_str()), (":authority", resolve.cluster.as_str())];
         for (name, value) in &carried_on {
             if let Some(value) = value.as_deref().and_then(|value| std::str::from_utf8(value).ok()) {
                 headers.push((name, value));

@@ -3,6 +3,7 @@
 
 use log::LevelFilter;
 use pinroute_core::plan::RequestHead;
+use pinroute_core::protobuf::put_bytes;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, MapType};
 use std::time::SystemTime;
@@ -28,6 +29,30 @@ pub fn request_header(name: &str) -> Option<Vec<u8>> {
 /// Replaces a request header, or adds it. Whether the host did so.
 pub fn set_request_header(name: &str, value: &str) -> bool {
     hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(value)).is_ok()
+}
+
+/// Removes a request header, however often it is there.
+pub fn remove_request_header(name: &str) {
+    let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, name);
+}
+
+/// Replaces a response header, or adds it.
+pub fn set_response_header(name: &str, value: &str) {
+    let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(value));
+}
+
+/// Sets a string in Envoy's filter state for the request at hand. Whether the host did so.
+pub fn set_filter_state(name: &str, value: &str) -> bool {
+    // envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments: path, value; the span stays FilterChain.
+    let mut arguments = Vec::with_capacity(name.len() + value.len() + 8);
+    put_bytes(1, name.as_bytes(), &mut arguments);
+    put_bytes(2, value.as_bytes(), &mut arguments);
+    hostcalls::call_foreign_function("set_envoy_filter_state", Some(&arguments)).is_ok()
+}
+
+/// A property of the request at hand, such as the metadata of its route.
+pub fn property(path: &[&str]) -> Option<Vec<u8>> {
+    hostcalls::get_property(path.to_vec()).ok().flatten().filter(|bytes| !bytes.is_empty())
 }
 
 /// The status of the response to a callout; none if the callout failed.

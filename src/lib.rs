@@ -1,12 +1,14 @@
 //! The Proxy-Wasm filter: a thin adapter between Envoy and the decisions in `pinroute-core`.
 //!
 //! [`root`] loads configurations and owns the calls to the resolver, [`http`] is one request, [`host`]
-//! wraps the host calls so that none of them can panic on what a client sent, and [`metrics`] counts.
+//! wraps the host calls so that none of them can panic on what a client sent, [`policy`] holds what requests
+//! are decided by, and [`metrics`] counts.
 
 mod callouts;
 mod host;
 mod http;
 mod metrics;
+mod policy;
 mod root;
 
 // The macro makes public functions of its own, without docstrings.

@@ -3,9 +3,9 @@
 
 use crate::callouts::{Callouts, OUTBOX};
 use crate::http::{carry_out, Http};
+use crate::policy::{Policy, RoutePolicies, WrongRoute};
 use crate::{host, metrics};
 use pinroute_core::config::Config;
-use pinroute_core::plan::Plan;
 use pinroute_core::step::Answer;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -22,18 +22,36 @@ pub struct Plugin {
     pub root: u32,
     /// The calls to the resolver.
     pub callouts: Callouts,
+    policy: Rc<Policy>,
+    per_route: Option<RoutePolicies>,
+}
+
+impl Plugin {
+    /// What the request at hand is decided by.
+    pub fn policy(&self) -> Result<Rc<Policy>, WrongRoute> {
+        let of_route = self.per_route.as_ref().map_or(Ok(None), RoutePolicies::current)?;
+        Ok(of_route.unwrap_or_else(|| Rc::clone(&self.policy)))
+    }
 }
 
 /// The root context.
 pub struct Root {
-    plugin: Rc<Plugin>,
-    plan: Option<Rc<Plan>>,
+    id: u32,
+    plugin: Option<Rc<Plugin>>,
 }
 
 impl Root {
     /// A plugin that has not been configured yet.
     pub fn new(id: u32) -> Self {
-        Self { plugin: Rc::new(Plugin { root: id, callouts: Callouts::default() }), plan: None }
+        Self { id, plugin: None }
+    }
+
+    fn configure(&mut self, mut config: Config) {
+        let per_route = config.per_route.take().map(RoutePolicies::new);
+        let policy = Policy::new(config);
+        self.plugin =
+            Some(Rc::new(Plugin { root: self.id, callouts: Callouts::default(), policy, per_route }));
+        let _ = hostcalls::set_tick_period(TICK);
     }
 }
 
@@ -45,7 +63,9 @@ impl Context for Root {
     }
 
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
-        let Some(waiting) = self.plugin.callouts.answered(token) else { return };
+        let Some(waiting) = self.plugin.as_ref().and_then(|plugin| plugin.callouts.answered(token)) else {
+            return;
+        };
         // Without headers the call failed, and asking for its status would be an error.
         let status = if headers == 0 { None } else { host::callout_status() };
         metrics::with(|metrics| {
@@ -60,14 +80,11 @@ impl Context for Root {
         if waiting.alive.upgrade().is_none() {
             return;
         }
-        let step = match status {
-            None => waiting.plan.on_answer(Answer::Failed),
-            Some(200) => {
-                waiting.plan.on_answer(Answer::Response { status: 200, body: &host::callout_body(body_size) })
-            }
-            Some(status) => waiting.plan.on_answer(Answer::Response { status, body: &[] }),
-        };
-        if hostcalls::set_effective_context(waiting.stream).is_ok() && carry_out(step) {
+        let body = if status == Some(200) { host::callout_body(body_size) } else { Vec::new() };
+        let answer = status.map_or(Answer::Failed, |status| Answer::Response { status, body: &body });
+        let policy = waiting.policy;
+        let step = policy.plan().on_answer(&mut policy.memory(), waiting.key.as_deref(), answer);
+        if hostcalls::set_effective_context(waiting.stream).is_ok() && carry_out(&policy, step) {
             let _ = hostcalls::resume_http_request();
         }
     }
@@ -84,8 +101,7 @@ impl RootContext for Root {
         match Config::parse(&text) {
             Ok(config) => {
                 log::info!("pinroute {}: configuration loaded: {config}", env!("CARGO_PKG_VERSION"));
-                self.plan = Some(Rc::new(Plan::new(config)));
-                let _ = hostcalls::set_tick_period(TICK);
+                self.configure(config);
                 true
             }
             Err(error) => {
@@ -100,8 +116,8 @@ impl RootContext for Root {
     }
 
     fn on_queue_ready(&mut self, queue: u32) {
-        if queue == OUTBOX {
-            self.plugin.callouts.send();
+        if let (OUTBOX, Some(plugin)) = (queue, &self.plugin) {
+            plugin.callouts.send();
         }
     }
 
@@ -111,7 +127,6 @@ impl RootContext for Root {
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         // Envoy lets no request near a plugin that refused its configuration.
-        let plan = self.plan.as_ref()?;
-        Some(Box::new(Http::new(id, Rc::clone(plan), Rc::clone(&self.plugin))))
+        self.plugin.as_ref().map(|plugin| Box::new(Http::new(id, Rc::clone(plugin))) as Box<dyn HttpContext>)
     }
 }

@@ -3,8 +3,11 @@
 
 mod configuration;
 mod hostile;
+mod index;
+mod per_route;
 mod requests;
 mod routing;
+mod shuffle;
 
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::dns::Dns;

@@ -23,7 +23,7 @@ fn the_key_is_found_where_it_is_configured_and_sent_on_encoded() {
             "x-customer-id: a b&c",
             "/where?x-customer-id=a%20b%26c",
         ),
-        (json!({"key": {"header": "host"}, "resolve": {"query": "h"}}), "/join", "", "/where?h=host.example"),
+        (json!({"key": {"header": "host"}}), "/join", "", "/where?host=host.example"),
         (json!({"key": {"cookie": "sid"}}), "/join", "cookie: a=1; sid=q+1; b=2", "/where?sid=q%2B1"),
         (json!({"key": {"path_segment": 1}}), "/join/a+b%2Fc/x", "", "/where?client_id=a%2Bb%2Fc"),
         (

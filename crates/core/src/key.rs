@@ -38,9 +38,25 @@ pub enum KeyError {
 }
 
 impl KeySource {
-    /// What the key is called in messages, and in the resolver's query unless configured otherwise.
+    /// The parameter that carries the key to a resolver unless configured otherwise, as it stands in a URL.
+    pub fn parameter(&self) -> String {
+        match self {
+            Self::Query(name) => name.clone(),
+            // A segment of a path has no name of its own; this is what the seeds' resolver reads.
+            Self::PathSegment(_) => "client_id".to_owned(),
+            Self::Header(_) | Self::Cookie(_) => {
+                let mut encoded = Vec::new();
+                percent::encode_into(self.name().as_bytes(), &mut encoded);
+                String::from_utf8_lossy(&encoded).into_owned()
+            }
+        }
+    }
+
+    /// What the key is called in messages.
     pub fn name(&self) -> Cow<'_, str> {
         match self {
+            // Envoy's name for what clients know as Host.
+            Self::Header(name) if name == ":authority" => Cow::Borrowed("host"),
             Self::Query(name) | Self::Header(name) | Self::Cookie(name) => Cow::Borrowed(name),
             Self::PathSegment(number) => Cow::Owned(format!("path segment {number}")),
         }
@@ -181,6 +197,14 @@ mod tests {
                 "{path}"
             );
         }
+    }
+
+    #[test]
+    fn a_name_that_means_something_in_a_url_is_encoded() {
+        assert_eq!(KeySource::Header("a&b".into()).parameter(), "a%26b");
+        assert_eq!(KeySource::Header(":authority".into()).parameter(), "host");
+        assert_eq!(KeySource::Query("a%20b".into()).parameter(), "a%20b");
+        assert_eq!(KeySource::PathSegment(3).parameter(), "client_id");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! what happened and answers with the [`step::Step`] that the caller has to carry out.
 
 pub mod authority;
+pub mod cache;
 pub mod config;
 pub mod index;
 pub mod key;
@@ -13,6 +14,7 @@ pub mod percent;
 pub mod plan;
 pub mod protobuf;
 pub mod query;
+pub mod shuffle;
 pub mod step;
 pub mod template;
 pub mod where_answer;

@@ -126,6 +126,26 @@ fn map_entry(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((key, value))
 }
 
+/// The namespace `name` out of an `envoy.config.core.v3.Metadata`: the bytes of a `google.protobuf.Struct`.
+pub fn metadata_namespace<'b>(metadata: &'b [u8], name: &str) -> Option<&'b [u8]> {
+    map_entries(metadata, 1).filter_map(Result::ok).find(|(found, _)| *found == name).map(|(_, bytes)| bytes)
+}
+
+/// Appends a length-delimited field to a message.
+pub fn put_bytes(number: u32, bytes: &[u8], message: &mut Vec<u8>) {
+    put_varint(u64::from(number) << 3 | 2, message);
+    put_varint(bytes.len() as u64, message);
+    message.extend_from_slice(bytes);
+}
+
+fn put_varint(mut value: u64, message: &mut Vec<u8>) {
+    while value > 0x7f {
+        message.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    message.push(value as u8);
+}
+
 /// A `google.protobuf.Struct` as a JSON object; `None` if the bytes are none, or nest too deep.
 pub fn struct_to_json(bytes: &[u8]) -> Option<Value> {
     object(bytes, MAX_DEPTH)
@@ -245,6 +265,29 @@ mod tests {
                 prop_assert!(Struct::decode(bytes.as_slice()).is_ok());
             }
         }
+    }
+
+    #[test]
+    fn what_is_put_is_read_back() {
+        let mut message = Vec::new();
+        put_bytes(1, b"path", &mut message);
+        put_bytes(700, &[7; 300], &mut message);
+        let fields: Vec<_> = Fields::of(&message).collect();
+        assert_eq!(fields, [Ok((1, Wire::Bytes(b"path"))), Ok((700, Wire::Bytes(&[7; 300])))]);
+    }
+
+    #[test]
+    fn a_namespace_is_found_by_its_name() {
+        let mut metadata = Vec::new();
+        for (name, value) in [("envoy.lb", "x"), ("pinroute", "y")] {
+            let mut entry = Vec::new();
+            put_bytes(1, name.as_bytes(), &mut entry);
+            put_bytes(2, value.as_bytes(), &mut entry);
+            put_bytes(1, &entry, &mut metadata);
+        }
+        assert_eq!(metadata_namespace(&metadata, "pinroute"), Some(&b"y"[..]));
+        assert_eq!(metadata_namespace(&metadata, "other"), None);
+        assert_eq!(metadata_namespace(b"\xff", "pinroute"), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is to be done with a request, and how a refused one is answered.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 /// The next thing to do with a request. Whoever holds the request carries it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,7 +9,7 @@ pub enum Step {
     /// It is no concern of ours: leave it as it came.
     Pass,
     /// Send it to its instance.
-    Route(Target),
+    Route(Route),
     /// Ask the resolver, and come back with its [`Answer`].
     Ask(Question),
     /// Answer it without sending it on.
@@ -17,11 +18,56 @@ pub enum Step {
     Continue(Rejection),
 }
 
+/// Where a request goes, and what it is told about that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The instance.
+    pub instance: Rc<Instance>,
+    /// The shard that the instance was picked from, for the headers that show it.
+    pub shard: Option<Rc<Shard>>,
+}
+
+/// One instance, with all that a request needs to get there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its number or name: what `x-target-host` says.
+    pub label: String,
+    /// The change to the request that leads there. None if the shard's headers are all that is wanted.
+    pub target: Option<Target>,
+}
+
 /// The change to a request that makes Envoy pick its instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A new `:authority`.
     Authority(String),
+    /// Envoy's filter state for the dynamic forward proxy; the `:authority` stays the client's.
+    DynamicHost {
+        /// The host; an IPv6 literal without brackets.
+        host: String,
+        /// The port in decimal; absent, Envoy takes the scheme's.
+        port: Option<String>,
+    },
+    /// A request header that the route goes by.
+    Header {
+        /// Its name in lower case.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// The hosts that a key may use, with the texts that headers show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// The hosts, best first, by their number from 0 or their place in the list.
+    pub members: Box<[u32]>,
+    /// Out of how many they were chosen.
+    pub total: u32,
+    /// `x-shard-assignment`: numbers or names, separated by commas.
+    pub assignment: String,
+    /// `x-shard-config`: size and total, as `2/8`.
+    pub config: String,
 }
 
 /// A GET request to the resolver.
@@ -29,11 +75,15 @@ pub enum Target {
 pub struct Question {
     /// Path and query.
     pub path: String,
+    /// The key, where a fallback may need it once the resolver has failed.
+    pub key: Option<Box<[u8]>>,
 }
 
-/// What came back from the resolver.
+/// What came of a question to the resolver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer<'b> {
+    /// It was not asked: too many questions are under way.
+    Overloaded,
     /// No answer at all: it could not be asked, or broke off.
     Failed,
     /// A whole response.
@@ -62,11 +112,13 @@ pub enum Rejection {
     TargetNotAllowed,
     /// As many questions as may be are under way already.
     Overloaded,
+    /// The route's own configuration is wrong.
+    RouteConfig,
 }
 
 impl Rejection {
     /// The names of all reasons, as [`Self::reason`] gives them.
-    pub const REASONS: [&'static str; 7] = [
+    pub const REASONS: [&'static str; 8] = [
         "missing_key",
         "invalid_key",
         "callout_failed",
@@ -74,6 +126,7 @@ impl Rejection {
         "no_hostport",
         "target_not_allowed",
         "overloaded",
+        "route_config",
     ];
 
     /// The name under which it is counted.
@@ -86,6 +139,7 @@ impl Rejection {
             Self::NoHostport => "no_hostport",
             Self::TargetNotAllowed => "target_not_allowed",
             Self::Overloaded => "overloaded",
+            Self::RouteConfig => "route_config",
         }
     }
 
@@ -95,6 +149,7 @@ impl Rejection {
             Self::MissingKey(_) | Self::InvalidKey(_) => 400,
             Self::CalloutFailed | Self::ResolverStatus(_) | Self::NoHostport | Self::TargetNotAllowed => 502,
             Self::Overloaded => 503,
+            Self::RouteConfig => 500,
         }
     }
 
@@ -108,6 +163,7 @@ impl Rejection {
             Self::NoHostport => Cow::Borrowed("no hostport in resolver body"),
             Self::TargetNotAllowed => Cow::Borrowed("target not allowed"),
             Self::Overloaded => Cow::Borrowed("resolver overloaded"),
+            Self::RouteConfig => Cow::Borrowed("the configuration of this route is wrong"),
         }
     }
 }

@@ -76,6 +76,11 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// The template that is nothing but its placeholder.
+    pub fn only() -> Self {
+        Self { parts: vec![Part::Value] }
+    }
+
     /// Whether a placeholder stands in it at all.
     pub fn has_placeholder(&self) -> bool {
         self.parts.contains(&Part::Value)

@@ -74,6 +74,75 @@ const CASES: &[(&str, &str)] = &[
         "resolve.max_in_flight: got \"many\"; allowed: a whole number from 1 to 1000000",
     ),
     (r#"{"resolve":{"retries":3}}"#, "resolve.retries: unknown field; allowed: RESOLVE"),
+    (
+        r#"{"resolve":{},"index":{}}"#,
+        "index: cannot stand beside `resolve`; got both `resolve` and `index`; allowed: exactly one of resolve, index, shuffle_shard",
+    ),
+    // fallback
+    (r#"{"fallback":{}}"#, "fallback: `index` is missing; allowed: an object with index and target"),
+    (
+        r#"{"fallback":{"index":{"replicas":2}}}"#,
+        "fallback: `target` is missing; allowed: a target with exactly one of TARGETS",
+    ),
+    (
+        r#"{"fallback":{"index":{},"target":{"authority":"{hostport}"}}}"#,
+        "fallback.target.authority: unknown placeholder {hostport}; allowed: a text with {index}",
+    ),
+    (
+        r#"{"index":{"hosts":["a:1"]},"fallback":{"index":{}}}"#,
+        "fallback: has no meaning here; allowed: only beside `resolve`: nothing else can fail",
+    ),
+    // index
+    (
+        r#"{"index":{}}"#,
+        "the configuration: `target` is missing; allowed: a target with exactly one of TARGETS",
+    ),
+    (r#"{"index":[]}"#, "index: got []; allowed: an object with INDEX"),
+    (r#"{"index":{"mode":"fnv"}}"#, "index.mode: got \"fnv\"; allowed: hash or numeric"),
+    (r#"{"index":{"replicas":0}}"#, "index.replicas: got 0; allowed: COUNT"),
+    (r#"{"index":{"replicas":65537}}"#, "index.replicas: got 65537; allowed: COUNT"),
+    (r#"{"index":{"base":-1}}"#, "index.base: got -1; allowed: a whole number from 0 to 1000000000"),
+    (
+        r#"{"index":{"hosts":["a:1"],"replicas":2}}"#,
+        "index.replicas: cannot stand beside `hosts`; allowed: one of them: a list says how many there are",
+    ),
+    (
+        r#"{"index":{"hosts":["a:1"],"mode":"numeric"}}"#,
+        "index.hosts: cannot stand beside mode `numeric`; allowed: a list of hosts is indexed by the hash alone",
+    ),
+    (r#"{"index":{"hosts":[]}}"#, "index.hosts: got []; allowed: a list of at least one host:port"),
+    (r#"{"index":{"hosts":["a"]}}"#, "index.hosts[0]: got \"a\"; allowed: host:port"),
+    (
+        r#"{"index":{"hosts":["a:1"]},"target":{"authority":"{index}:1"}}"#,
+        "target.authority: unknown placeholder {index}; allowed: a text with {host}",
+    ),
+    // shuffle_shard
+    (r#"{"shuffle_shard":{"size":2}}"#, "shuffle_shard.size: unknown field; allowed: SHARD"),
+    (r#"{"shuffle_shard":{"total_hosts":"8"}}"#, "shuffle_shard.total_hosts: got \"8\"; allowed: COUNT"),
+    (r#"{"shuffle_shard":{"shard_size":2.5}}"#, "shuffle_shard.shard_size: got 2.5; allowed: COUNT"),
+    (r#"{"shuffle_shard":{"algorithm":"md5"}}"#, "shuffle_shard.algorithm: got \"md5\"; allowed: rendezvous or lua_djb2"),
+    (r#"{"shuffle_shard":{"pick":"best"}}"#, "shuffle_shard.pick: got \"best\"; allowed: PICKS"),
+    (r#"{"shuffle_shard":{"pick":{}}}"#, "shuffle_shard.pick: got {}; allowed: PICKS"),
+    (r#"{"shuffle_shard":{"pick":{"header":1}}}"#, "shuffle_shard.pick.header: got 1; allowed: a header's name"),
+    (r#"{"shuffle_shard":{"seed":""}}"#, "shuffle_shard.seed: got \"\"; allowed: a text that is not empty"),
+    (
+        r#"{"shuffle_shard":{"seed":"x","algorithm":"lua_djb2"}}"#,
+        "shuffle_shard.seed: cannot stand beside algorithm `lua_djb2`; allowed: with algorithm `rendezvous` only",
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts":["a:1","b:1","A:1"]}}"#,
+        "shuffle_shard.hosts[2]: got \"A:1\" a second time; allowed: each host once",
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts":["a:1"],"total_hosts":1}}"#,
+        "shuffle_shard.total_hosts: cannot stand beside `hosts`; allowed: one of them: a list says how many there are",
+    ),
+    (
+        r#"{"response_headers":true}"#,
+        "response_headers: true has no meaning here; allowed: true only beside `shuffle_shard`",
+    ),
+    (r#"{"shuffle_shard":{},"response_headers":1}"#, "response_headers: got 1; allowed: true or false"),
+    (r#"{"per_route":""}"#, "per_route: got \"\"; allowed: a namespace of route metadata"),
     // target
     (r#"{"target":"a"}"#, "target: got \"a\"; allowed: an object with TARGETS"),
     (r#"{"target":{}}"#, "target: got none of its fields; allowed: exactly one of TARGETS"),
@@ -88,6 +157,31 @@ const CASES: &[(&str, &str)] = &[
     (
         r#"{"target":{"authority":"{hostport"}}"#,
         "target.authority: a brace without its partner; allowed: a text with {hostport}",
+    ),
+    (
+        r#"{"target":{"authority":"a b {hostport}"}}"#,
+        "target.authority: got \"a b {hostport}\"; allowed: a text with {hostport} that is well-formed once it is filled in",
+    ),
+    (
+        r#"{"target":{"authority":"{hostport}","dynamic_host":"{hostport}"}}"#,
+        "target.dynamic_host: cannot stand beside `authority`; got both `authority` and `dynamic_host`; allowed: exactly one of TARGETS",
+    ),
+    (r#"{"target":{"dynamic_host":"x"}}"#, "target.dynamic_host: got \"x\"; allowed: a text with {hostport}"),
+    (
+        r#"{"target":{"header":{"name":"x-a"}}}"#,
+        "target.header: got {\"name\":\"x-a\"}; allowed: an object with both name and value",
+    ),
+    (
+        r#"{"target":{"header":{"name":"Host","value":"{hostport}"}}}"#,
+        "target.header.name: got \"Host\"; allowed: a header that is not HTTP's own",
+    ),
+    (
+        r#"{"target":{"header":{"name":"x-a","value":"a\r\n{hostport}"}}}"#,
+        "target.header.value: got \"a\u{fffd}\u{fffd}{hostport}\"; allowed: a text with {hostport} that is well-formed once it is filled in",
+    ),
+    (
+        r#"{"target":{"authority":"{hostport}0"}}"#,
+        "target.authority: got \"{hostport}0\"; allowed: a text with {hostport} that is well-formed once it is filled in",
     ),
     (r#"{"target":{"authority":true}}"#, "target.authority: got true; allowed: a text with {hostport}"),
     // allowed_targets
@@ -109,9 +203,16 @@ const CASES: &[(&str, &str)] = &[
 
 /// Lists that recur in the messages.
 const SHORTHANDS: &[(&str, &str)] = &[
-    ("FIELDS", "key, path_prefix, resolve, target, allowed_targets, on_error"),
+    (
+        "FIELDS",
+        "key, path_prefix, resolve, index, shuffle_shard, target, allowed_targets, on_error, fallback, response_headers, per_route",
+    ),
     ("RESOLVE", "cluster, path, query, timeout, max_in_flight"),
-    ("TARGETS", "authority"),
+    ("TARGETS", "authority, dynamic_host, header"),
+    ("INDEX", "mode, replicas, base, hosts"),
+    ("SHARD", "total_hosts, shard_size, algorithm, base, hosts, pick, seed"),
+    ("COUNT", "a whole number from 1 to 65536"),
+    ("PICKS", "path, random, round_robin or an object with header"),
     ("DURATION", "a duration such as \"1s\", \"0.25s\" or \"250ms\", from 1ms to 3600s"),
     ("LIST", "a list of at least one host:port, in which `*` stands for part of a label"),
 ];
@@ -125,6 +226,20 @@ fn every_mistake_is_named() {
         assert_eq!(error.to_string(), expected, "{text}");
     }
     assert!(CASES.len() >= 30);
+}
+
+#[test]
+fn a_route_has_what_a_plugin_has_but_for_what_concerns_the_whole() {
+    let route = |text: &str| Config::for_route(&serde_json::from_str(text).expect(text));
+    assert_eq!(route("{}"), Config::parse(b"{}"));
+    let config = r#"{"index":{"hosts":["a:1"]}}"#;
+    assert_eq!(route(config), Config::parse(config.as_bytes()));
+    assert_eq!(route(&serde_json::json!({ "json": config }).to_string()), Config::parse(config.as_bytes()));
+    let message = |text| route(text).expect_err(text).to_string();
+    assert!(message(r#"{"per_route":"x"}"#).starts_with("per_route: unknown field; allowed: key, "));
+    assert!(message(r#"{"json":"{"}"#).starts_with("the configuration: not JSON"));
+    assert!(message(r#"{"json":"{}","index":{}}"#).starts_with("json: unknown field"));
+    assert!(message("3").starts_with("the configuration: got 3"));
 }
 
 #[test]

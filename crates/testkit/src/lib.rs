@@ -12,6 +12,7 @@ pub mod config;
 pub mod dns;
 pub mod envoy;
 pub mod http;
+pub mod isolation;
 pub mod lab;
 pub mod paths;
 pub mod poll;

@@ -102,6 +102,11 @@ impl<'v> Node<'v> {
             .ok_or_else(|| self.wrong(format!("a whole number from {} to {}", range.start(), range.end())))
     }
 
+    /// True or false.
+    pub fn boolean(&self) -> Checked<bool> {
+        self.value.as_bool().ok_or_else(|| self.wrong("true or false"))
+    }
+
     /// A duration such as `1s`, `0.25s` or `250ms`, from `least` to an hour.
     pub fn duration(&self, least: Duration) -> Checked<Duration> {
         const MOST: Duration = Duration::from_secs(3600);

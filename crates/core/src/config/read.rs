@@ -1,38 +1,51 @@
-//! Reads each field, with its default and the rules on it.
+//! Reads a whole configuration: each field with its default, and the rules between fields.
 
 use super::node::{Checked, ConfigError, Node, Object};
-use super::{Config, OnError, ResolveConfig, TargetConfig};
+use super::strategy::{fallback, index, missing_target, resolve, shuffle_shard, target};
+use super::{Config, OnError, ResolveConfig, Strategy};
 use crate::authority::TargetPattern;
 use crate::key::KeySource;
 use crate::protobuf;
-use crate::template::{Placeholder, Template, TemplateError};
+use crate::template::Placeholder;
 use serde_json::Value;
-use std::time::Duration;
 
-const FIELDS: &[&str] = &["key", "path_prefix", "resolve", "target", "allowed_targets", "on_error"];
+/// What a route's configuration may have.
+const ROUTE_FIELDS: &[&str] = &[
+    "key",
+    "path_prefix",
+    "resolve",
+    "index",
+    "shuffle_shard",
+    "target",
+    "allowed_targets",
+    "on_error",
+    "fallback",
+    "response_headers",
+];
 
-/// The most questions a worker may have under way.
-const MOST_IN_FLIGHT: u32 = 1_000_000;
+/// What belongs to the plugin as a whole comes on top.
+const PLUGIN_FIELDS: &[&str] = &[
+    "key",
+    "path_prefix",
+    "resolve",
+    "index",
+    "shuffle_shard",
+    "target",
+    "allowed_targets",
+    "on_error",
+    "fallback",
+    "response_headers",
+    "per_route",
+];
+
+/// The strategies, of which there is at most one.
+const STRATEGIES: &[&str] = &["resolve", "index", "shuffle_shard"];
 
 /// The highest number a path segment may have; nobody means more, and a search has to end.
 const LAST_SEGMENT: u32 = 63;
 
-pub fn document(text: &[u8]) -> Checked<Config> {
-    let document = parse(text)?;
-    let fields = Node::root(&document).object(FIELDS)?;
-    let drop_in = fields.is_empty().then(|| "/join".to_owned());
-    Ok(Config {
-        key: fields.get_or("key", KeySource::Query("client_id".to_owned()), |node| key(&node))?,
-        path_prefix: fields.get_or("path_prefix", drop_in, |node| path(&node).map(Some))?,
-        resolve: fields.get_or("resolve", ResolveConfig::default(), |node| resolve(&node))?,
-        target: target(&fields, Placeholder::HostPort)?,
-        allowed_targets: fields.get_opt("allowed_targets", |node| allowed_targets(&node))?,
-        on_error: fields.get_or("on_error", OnError::default(), |node| on_error(&node))?,
-    })
-}
-
 /// JSON text, or the bytes of a `google.protobuf.Struct`: Envoy hands a Struct over as it is.
-fn parse(text: &[u8]) -> Checked<Value> {
+pub fn document(text: &[u8]) -> Checked<Value> {
     if text.trim_ascii().is_empty() {
         return Ok(Value::Object(serde_json::Map::new()));
     }
@@ -49,6 +62,70 @@ fn parse(text: &[u8]) -> Checked<Value> {
     })
 }
 
+pub fn plugin(document: &Value) -> Checked<Config> {
+    let root = Node::root(document);
+    let fields = root.object(PLUGIN_FIELDS)?;
+    let per_route = fields.get_opt("per_route", |node| {
+        node.string_where("a namespace of route metadata", |name| !name.is_empty())
+    })?;
+    Ok(Config { per_route, ..config(&root, &fields)? })
+}
+
+pub fn route(document: &Value) -> Checked<Config> {
+    let root = Node::root(document);
+    let fields = root.object(ROUTE_FIELDS)?;
+    config(&root, &fields)
+}
+
+fn config(root: &Node<'_>, fields: &Object<'_>) -> Checked<Config> {
+    let drop_in = fields.is_empty().then(|| "/join".to_owned());
+    let (strategy, placeholder) = strategy(fields)?;
+    let target = target(fields, placeholder)?;
+    if target.is_none() && !matches!(strategy, Strategy::ShuffleShard(_)) {
+        return Err(missing_target(root));
+    }
+    let is_shard = matches!(strategy, Strategy::ShuffleShard(_));
+    let response_headers = fields.get_or("response_headers", false, |node| match node.boolean()? {
+        true if !is_shard => Err(node.error("true has no meaning here", "true only beside `shuffle_shard`")),
+        wanted => Ok(wanted),
+    })?;
+    Ok(Config {
+        key: fields.get_or("key", KeySource::Query("client_id".to_owned()), |node| key(&node))?,
+        path_prefix: fields.get_or("path_prefix", drop_in, |node| path(&node).map(Some))?,
+        strategy,
+        target,
+        allowed_targets: fields.get_opt("allowed_targets", |node| allowed_targets(&node))?,
+        on_error: fields.get_or("on_error", OnError::default(), |node| on_error(&node))?,
+        response_headers,
+        per_route: None,
+    })
+}
+
+/// The strategy, and what stands for its result in templates.
+fn strategy(fields: &Object<'_>) -> Checked<(Strategy, Placeholder)> {
+    let chosen = fields.at_most_one_of(STRATEGIES)?;
+    if let (Some(("index" | "shuffle_shard", _)), Some(node)) = (&chosen, fields.get("fallback")) {
+        return Err(node.error("has no meaning here", "only beside `resolve`: nothing else can fail"));
+    }
+    Ok(match chosen {
+        Some(("index", node)) => {
+            let index = index(&node)?;
+            let placeholder = index.instances.placeholder();
+            (Strategy::Index(index), placeholder)
+        }
+        Some(("shuffle_shard", node)) => {
+            let shuffle = shuffle_shard(&node)?;
+            let placeholder = shuffle.instances.placeholder();
+            (Strategy::ShuffleShard(shuffle), placeholder)
+        }
+        other => {
+            let resolve = other.map_or_else(|| Ok(ResolveConfig::default()), |(_, node)| resolve(&node))?;
+            let fallback = fields.get_opt("fallback", |node| fallback(&node))?;
+            (Strategy::Resolve(resolve, fallback), Placeholder::HostPort)
+        }
+    })
+}
+
 fn key(node: &Node<'_>) -> Checked<KeySource> {
     const KINDS: &[&str] = &["query", "header", "cookie", "path_segment"];
     match node.object(KINDS)?.exactly_one_of(KINDS)? {
@@ -56,51 +133,6 @@ fn key(node: &Node<'_>) -> Checked<KeySource> {
         ("header", name) => header_name(&name).map(KeySource::Header),
         ("cookie", name) => name.string_where("a cookie's name", is_token).map(KeySource::Cookie),
         (_, number) => Ok(KeySource::PathSegment(number.integer(0..=LAST_SEGMENT)? as usize)),
-    }
-}
-
-fn resolve(node: &Node<'_>) -> Checked<ResolveConfig> {
-    let fields = node.object(&["cluster", "path", "query", "timeout", "max_in_flight"])?;
-    let default = ResolveConfig::default();
-    Ok(ResolveConfig {
-        cluster: fields.get_or("cluster", default.cluster, |node| cluster(&node))?,
-        path: fields.get_or("path", default.path, |node| path(&node))?,
-        query: fields.get_opt("query", |node| parameter(&node))?,
-        // Envoy counts in whole milliseconds and takes 0 for no limit at all.
-        timeout: fields.get_or("timeout", default.timeout, |node| node.duration(Duration::from_millis(1)))?,
-        max_in_flight: fields.get_or("max_in_flight", default.max_in_flight, |node| {
-            Ok(node.integer(1..=MOST_IN_FLIGHT)? as usize)
-        })?,
-    })
-}
-
-fn target(fields: &Object<'_>, placeholder: Placeholder) -> Checked<TargetConfig> {
-    const KINDS: &[&str] = &["authority"];
-    let Some(node) = fields.get("target") else {
-        let default = format!("{{{}}}", placeholder.name());
-        return Template::parse(&default, placeholder).map(TargetConfig::Authority).map_err(|_| {
-            ConfigError {
-                path: "target".to_owned(),
-                problem: "missing".to_owned(),
-                allowed: format!("exactly one of {}", KINDS.join(", ")),
-            }
-        });
-    };
-    let (_, authority) = node.object(KINDS)?.exactly_one_of(KINDS)?;
-    template(&authority, placeholder).map(TargetConfig::Authority)
-}
-
-/// A text that must have its placeholder: without it every request would go to the same place.
-fn template(node: &Node<'_>, placeholder: Placeholder) -> Checked<Template> {
-    let allowed = format!("a text with {{{}}}", placeholder.name());
-    let parsed = Template::parse(node.string(&allowed)?, placeholder);
-    match parsed {
-        Ok(template) if template.has_placeholder() => Ok(template),
-        Ok(_) => Err(node.wrong(allowed)),
-        Err(TemplateError::Unknown(name)) => {
-            Err(node.error(format!("unknown placeholder {{{name}}}"), allowed))
-        }
-        Err(TemplateError::Unbalanced) => Err(node.error("a brace without its partner", allowed)),
     }
 }
 
@@ -122,25 +154,25 @@ fn on_error(node: &Node<'_>) -> Checked<OnError> {
     }
 }
 
-fn cluster(node: &Node<'_>) -> Checked<String> {
+pub fn cluster(node: &Node<'_>) -> Checked<String> {
     node.string_where("the name of an Envoy cluster", |name| {
         !name.is_empty() && !name.contains(char::is_control)
     })
 }
 
-fn path(node: &Node<'_>) -> Checked<String> {
+pub fn path(node: &Node<'_>) -> Checked<String> {
     node.string_where("a path that starts with `/`, without white space or `#`", |path| {
         path.starts_with('/') && path.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'#')
     })
 }
 
-fn parameter(node: &Node<'_>) -> Checked<String> {
+pub fn parameter(node: &Node<'_>) -> Checked<String> {
     node.string_where("a query parameter's name as it stands in a URL", |name| {
         !name.is_empty() && name.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && !b"&=?#".contains(&byte))
     })
 }
 
-fn header_name(node: &Node<'_>) -> Checked<String> {
+pub fn header_name(node: &Node<'_>) -> Checked<String> {
     let name = node.string_where("a header's name", |name| is_token(name) || name == ":authority")?;
     // Envoy keeps names in lower case, and the client's Host under this one.
     Ok(if name.eq_ignore_ascii_case("host") { ":authority".to_owned() } else { name.to_ascii_lowercase() })

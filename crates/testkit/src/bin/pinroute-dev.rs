@@ -1,14 +1,17 @@
 //! The developer's command: the demo, the Envoy binary, and the check of what is shipped.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use std::{env, io};
+use std::{env, fs, io};
 
 use anyhow::{bail, ensure, Context, Result};
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::envoy::{envoy_binary, validate};
+use pinroute_testkit::isolation::documents;
 use pinroute_testkit::lab::{for_validation, Lab, SERVER_PORT};
+use pinroute_testkit::paths::project_root;
 use tokio::signal::unix::{signal, SignalKind};
 
 const USAGE: &str = "\
@@ -17,6 +20,8 @@ usage: pinroute-dev COMMAND
   run        start the demo on loopback (Envoy 10000, admin 9901) until Ctrl-C
   envoy      print the path of the Envoy binary; installs it if there is none
   validate   have Envoy check every configuration in envoy/
+  isolation [--out DIR]
+             measure how well customers are isolated; writes docs/isolation.md and its plots
 
 ENVOY=FILE names an Envoy binary, PINROUTE_ENVOY_VERSION=1.39.3 asks for another version.";
 
@@ -36,6 +41,8 @@ fn main() -> ExitCode {
         ["run"] => run(),
         ["envoy"] => envoy_binary().map(|path| println!("{}", path.display())),
         ["validate"] => validate_all(),
+        ["isolation"] => write_isolation(&project_root().join("docs")),
+        ["isolation", "--out", dir] => write_isolation(Path::new(dir)),
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");
             Ok(())
@@ -57,7 +64,10 @@ fn main() -> ExitCode {
 fn complaint(words: &[&str]) -> String {
     match words {
         [] => "no command".to_owned(),
-        ["run" | "envoy" | "validate", rest, ..] => format!("unexpected argument {rest:?}"),
+        ["isolation", "--out"] => "--out needs a folder".to_owned(),
+        ["run" | "envoy" | "validate", rest, ..]
+        | ["isolation", "--out", _, rest, ..]
+        | ["isolation", rest, ..] => format!("unexpected argument {rest:?}"),
         [word, ..] => format!("unknown command {word:?}"),
     }
 }
@@ -140,5 +150,15 @@ fn validate_all() -> Result<()> {
         }
     }
     ensure!(bad == 0, "{bad} of {} configurations are bad", names.len());
+    Ok(())
+}
+
+fn write_isolation(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    for document in documents(|line| println!("measuring {line}")) {
+        let path = dir.join(document.name);
+        fs::write(&path, document.text).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("wrote {}", path.display());
+    }
     Ok(())
 }

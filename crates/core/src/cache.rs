@@ -1,0 +1,121 @@
+//! A cache with a bound on the memory it takes.
+
+use std::collections::HashMap;
+use std::mem;
+
+/// What an entry costs beside its key and value: two words of each in the table, and its share of the room
+/// that a table keeps free. An estimate; what matters is that the sum stays proportional to memory.
+const ENTRY_OVERHEAD: usize = 64;
+
+/// Entries by their key, in two generations.
+///
+/// New entries and those asked for again are young. When the young ones have used up half of the limit they
+/// become the old ones, and what was old until then is gone. So what is in use stays, each operation takes
+/// constant time, and there is no list to keep in order. Keys are hashed with a random key (SipHash, the
+/// standard library's), since clients choose them.
+#[derive(Debug)]
+pub struct Cache<V> {
+    young: HashMap<Box<[u8]>, Entry<V>>,
+    old: HashMap<Box<[u8]>, Entry<V>>,
+    young_weight: usize,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    value: V,
+    weight: usize,
+}
+
+impl<V: Clone> Cache<V> {
+    /// A cache for at most `limit` bytes or so.
+    pub fn new(limit: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), young_weight: 0, limit }
+    }
+
+    /// The value for a key. An old entry becomes young by this.
+    pub fn get(&mut self, key: &[u8]) -> Option<V> {
+        if let Some(entry) = self.young.get(key) {
+            return Some(entry.value.clone());
+        }
+        let (key, entry) = self.old.remove_entry(key)?;
+        let value = entry.value.clone();
+        self.add(key, entry);
+        Some(value)
+    }
+
+    /// Adds or replaces a value that takes `weight` bytes.
+    pub fn insert(&mut self, key: &[u8], value: V, weight: usize) {
+        self.old.remove(key);
+        self.add(key.into(), Entry { value, weight: weight + key.len() + ENTRY_OVERHEAD });
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn add(&mut self, key: Box<[u8]>, entry: Entry<V>) {
+        self.young_weight += entry.weight;
+        if let Some(before) = self.young.insert(key, entry) {
+            self.young_weight -= before.weight;
+        }
+        if self.young_weight > self.limit / 2 {
+            // The table of the entries that go keeps its room, and serves the next generation.
+            mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+            self.young_weight = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_holds_whatever_comes() {
+        let mut cache = Cache::new(100_000);
+        for number in 0..1_000_000_u32 {
+            cache.insert(&number.to_be_bytes(), number, 100);
+        }
+        let per_entry = 100 + 4 + ENTRY_OVERHEAD;
+        assert!(cache.len() * per_entry <= 100_000 + per_entry, "{}", cache.len());
+        assert!(cache.len() * per_entry >= 50_000 - per_entry, "{}", cache.len());
+    }
+
+    #[test]
+    fn what_is_in_use_stays() {
+        let mut cache = Cache::new(10_000);
+        cache.insert(b"used", 7, 10);
+        for number in 0..10_000_u32 {
+            cache.insert(&number.to_be_bytes(), 0, 10);
+            assert_eq!(cache.get(b"used"), Some(7), "after {number}");
+        }
+    }
+
+    #[test]
+    fn a_replaced_value_is_not_counted_twice() {
+        let mut cache = Cache::new(10_000);
+        cache.insert(b"other", 1, 10);
+        for number in 0..10_000 {
+            cache.insert(b"same", number, 10);
+        }
+        assert_eq!((cache.get(b"other"), cache.get(b"same"), cache.len()), (Some(1), Some(9999), 2));
+    }
+
+    #[test]
+    fn a_replaced_value_does_not_come_back() {
+        let mut cache = Cache::new(300);
+        cache.insert(b"a", 1, 0);
+        cache.insert(b"b", 1, 60);
+        cache.insert(b"c", 1, 60);
+        cache.insert(b"a", 2, 0);
+        assert_eq!(cache.get(b"a"), Some(2));
+    }
+}

@@ -1,0 +1,178 @@
+//! The page: tables of what was measured beside what chance promises.
+
+use std::fmt::Write;
+
+use super::measure::{CUSTOMERS, GROUPS, MOVERS};
+use super::{theory, Compared, Fleet};
+
+/// The numbers of bad customers in the table; the plot has all of them.
+const BAD: [usize; 5] = [1, 2, 4, 8, 16];
+
+/// `docs/isolation.md`.
+pub fn page(fleets: &[Compared]) -> String {
+    let customers = grouped(CUSTOMERS as f64);
+    let (movers, groups) = (grouped(MOVERS as f64), grouped(GROUPS as f64));
+    format!(
+        "\
+# Isolation, measured
+
+*This page and its plots are generated: `cargo run --bin pinroute-dev isolation`. Do not edit them.*
+
+Shuffle sharding gives each customer `k` of `N` hosts. A customer who takes these hosts down harms the others
+only as far as they share hosts. So the fewer customers have the same hosts, the better. Here both algorithms
+are measured, `rendezvous` (the default) and `lua_djb2` (for those who come from the Lua filters). *Chance* is
+what theory says of shards drawn at random, each of the C(N,k) possible ones equally likely.
+
+The customers are `customer-0`, `customer-1` and so on. There is no seed.
+
+## How many different shards there are
+
+Among {customers} customers. *Chance* is how many of the possible shards so many random draws hit.
+
+{distinct}
+`lua_djb2` gives each customer a run of neighbouring hosts, and there are only `N` of these.
+
+## What two customers have in common
+
+The mean number of shared hosts is k²/N whatever the algorithm, if only the load is even. What counts is how
+often two customers share **all** hosts. The customers are paired at random.
+
+{overlap}
+## Who moves when a host is added
+
+The share of {movers} customers who have other hosts after one was added. In theory k/(N+1) of them get the new
+host, and nobody else moves.
+
+{moved}
+![The share of customers who move, over the number of hosts](isolation-moved.svg)
+
+## How many bad customers it takes to reach everything you have
+
+The probability that `m` bad customers together cover all hosts of another customer, over {groups} random
+groups. In theory it is Σⱼ (−1)ʲ · C(k,j) · [C(N−j,k) / C(N,k)]ᵐ for j from 0 to k.
+
+{cover}
+![The probability that bad customers cover a shard, over their number](isolation-cover.svg)
+",
+        distinct = distinct(fleets),
+        overlap = overlap(fleets),
+        moved = moved(fleets),
+        cover = cover(fleets),
+    )
+}
+
+fn distinct(fleets: &[Compared]) -> String {
+    let mut table = header(&["N", "k", "possible, C(N,k)", "chance", "`rendezvous`", "`lua_djb2`"]);
+    for Compared { fleet: Fleet { hosts, size }, rendezvous, lua } in fleets {
+        let possible = theory::choose(*hosts, *size);
+        let chance = possible * (1.0 - (1.0 - 1.0 / possible).powi(CUSTOMERS as i32));
+        row(
+            &mut table,
+            &[
+                hosts.to_string(),
+                size.to_string(),
+                grouped(possible),
+                grouped(chance),
+                grouped(rendezvous.distinct as f64),
+                grouped(lua.distinct as f64),
+            ],
+        );
+    }
+    table
+}
+
+fn overlap(fleets: &[Compared]) -> String {
+    let mut table = header(&["N", "k", "two customers", "chance", "`rendezvous`", "`lua_djb2`"]);
+    for Compared { fleet: Fleet { hosts, size }, rendezvous, lua } in fleets {
+        let chance = |shared| theory::overlap(*hosts, *size, shared);
+        let mean = theory::mean_overlap(*hosts, *size);
+        for (what, values) in [
+            ("share so many hosts on average", [mean, rendezvous.mean_overlap, lua.mean_overlap]),
+            ("share no host", [chance(0), rendezvous.disjoint, lua.disjoint]),
+            ("share all hosts", [chance(*size), rendezvous.identical, lua.identical]),
+        ] {
+            let mut cells = vec![hosts.to_string(), size.to_string(), what.to_owned()];
+            cells.extend(values.map(probability));
+            row(&mut table, &cells);
+        }
+    }
+    table
+}
+
+fn moved(fleets: &[Compared]) -> String {
+    let mut table = header(&["N", "k", "theory, k/(N+1)", "`rendezvous`", "`lua_djb2`"]);
+    for Compared { fleet: Fleet { hosts, size }, rendezvous, lua } in fleets {
+        let mut cells = vec![format!("{hosts} → {}", hosts + 1), size.to_string()];
+        cells.extend([theory::moved(*hosts, *size), rendezvous.moved, lua.moved].map(percent));
+        row(&mut table, &cells);
+    }
+    table
+}
+
+fn cover(fleets: &[Compared]) -> String {
+    let mut table = header(&["N", "k", "m", "theory", "`rendezvous`", "`lua_djb2`"]);
+    for Compared { fleet: Fleet { hosts, size }, rendezvous, lua } in fleets {
+        for bad in BAD {
+            let measured = |covered: &[f64]| covered.get(bad - 1).copied().unwrap_or(f64::NAN);
+            let mut cells = vec![hosts.to_string(), size.to_string(), bad.to_string()];
+            cells.extend(
+                [
+                    theory::cover(*hosts, *size, bad as i32),
+                    measured(&rendezvous.covered),
+                    measured(&lua.covered),
+                ]
+                .map(probability),
+            );
+            row(&mut table, &cells);
+        }
+    }
+    table
+}
+
+fn header(cells: &[&str]) -> String {
+    format!("| {} |\n|{}\n", cells.join(" | "), "---:|".repeat(cells.len()))
+}
+
+fn row(table: &mut String, cells: &[String]) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(table, "| {} |", cells.join(" | "));
+}
+
+fn probability(value: f64) -> String {
+    if value == 0.0 {
+        "0".to_owned()
+    } else if value < 1e-3 {
+        format!("{value:.2e}")
+    } else {
+        format!("{value:.4}")
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+/// A whole number with a comma before each three digits.
+fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!([7.0, 999.6, 4845.0, 225_792_840.0].map(grouped), ["7", "1,000", "4,845", "225,792,840"]);
+        assert_eq!([0.0, 4.4295e-9, 0.11431, 1.0].map(probability), ["0", "4.43e-9", "0.1143", "1.0000"]);
+        assert_eq!(percent(0.190_476), "19.05 %");
+    }
+}

@@ -1,0 +1,271 @@
+//! `shuffle_shard` in a real Envoy: the Lua assignment bit for bit, the true one as in native code, and no
+//! say for clients in either.
+
+use pinroute_core::shuffle::{Algorithm, Assigner, Hosts};
+use pinroute_testkit::config::Shipped;
+use pinroute_testkit::http::Response;
+use pinroute_testkit::lab::Lab;
+use serde_json::{json, Value};
+use std::collections::BTreeSet;
+
+fn shown(answer: &Response) -> [&str; 3] {
+    ["x-shard-assignment", "x-shard-config", "x-target-host"].map(|name| answer.header(name).unwrap_or("-"))
+}
+
+/// A route that answers by itself, so that any number of hosts can be tested without running them.
+fn answer_directly(shipped: &mut Shipped) -> anyhow::Result<()> {
+    shipped.edit(|config| {
+        let hosts = config.pointer_mut(
+            "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts",
+        );
+        let route = json!({ "match": { "prefix": "/" }, "direct_response": { "status": 200 } });
+        *hosts.unwrap() = json!([{ "name": "all", "domains": ["*"], "routes": [route] }]);
+    });
+    Ok(())
+}
+
+/// Keys and paths that look random and never change.
+fn samples(count: u64) -> impl Iterator<Item = (String, String)> {
+    (0..count).map(|number| {
+        let [a, b] = [number, number + 1_000_003].map(pinroute_core::shuffle::mix);
+        let key = match number % 4 {
+            0 => format!("customer-{number}"),
+            1 => format!("{a:016x}-{b:016x}"),
+            2 => format!("10.{}.{}.{}:{}", a % 256, a / 256 % 256, b % 256, b / 256 % 65536),
+            _ => format!("Ünïcode {a:x}"),
+        };
+        (key, format!("/{:x}/{}?page={}", b % 4096, a % 7, b % 100))
+    })
+}
+
+#[test]
+fn the_lua_assignment_is_reproduced_bit_for_bit() {
+    for (total, size, count) in
+        [(8, 2, 800), (12, 3, 400), (20, 4, 400), (3, 3, 100), (1, 1, 100), (50, 13, 200)]
+    {
+        let script =
+            std::fs::read_to_string(pinroute_testkit::paths::shipped_configs().join("lua/shuffle_shard.lua"))
+                .unwrap();
+        let script = script
+            .replace("TOTAL_HOSTS = 8", &format!("TOTAL_HOSTS = {total}"))
+            .replace("SHARD_SIZE = 2", &format!("SHARD_SIZE = {size}"));
+        // Both in the same Envoy, which filter runs being a matter of the port.
+        let lab = Lab::builder("shuffle-shard.yaml")
+            .replicas(1)
+            .plugin(json!({
+                "key": { "header": "x-customer-id" },
+                "shuffle_shard": { "total_hosts": total, "shard_size": size, "algorithm": "lua_djb2" },
+                "response_headers": true,
+            }))
+            .edit(answer_directly)
+            .edit(move |shipped| {
+                shipped.edit(|config| {
+                        let listeners = config["static_resources"]["listeners"].as_array_mut().unwrap();
+                        let mut twin = listeners[0].clone();
+                        twin["name"] = json!("lua");
+                        *twin
+                            .pointer_mut("/filter_chains/0/filters/0/typed_config/http_filters/0")
+                            .unwrap() = json!({
+                            "name": "envoy.filters.http.lua",
+                            "typed_config": {
+                                "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+                                "default_source_code": { "inline_string": script },
+                            },
+                        });
+                        listeners.push(twin);
+                    });
+                Ok(())
+            })
+            .start()
+            .unwrap();
+        let lua = pinroute_testkit::http::Client::new(lab.envoy.listener_addr("lua").unwrap());
+        for (key, path) in samples(count) {
+            let headers = [("x-customer-id", key.as_str())];
+            let ours = lab.request("GET", &path, &headers, b"").unwrap();
+            let theirs = lua.request("GET", &path, &headers, b"").unwrap();
+            assert_eq!(shown(&ours), shown(&theirs), "{key} {path} of {size}/{total}");
+            assert_eq!(shown(&ours)[1], format!("{size}/{total}"));
+        }
+    }
+}
+
+#[test]
+fn native_code_and_wasm_decide_alike() {
+    for (total, size, count) in [(20_u32, 4_u32, 9000_u64), (1000, 8, 1000)] {
+        let lab = Lab::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
+            "key": { "header": "x-customer-id" },
+            "shuffle_shard": { "total_hosts": total, "shard_size": size, "base": 100 },
+            "response_headers": true,
+        }));
+        let lab = lab.start().unwrap();
+        let mut assigner = Assigner::new(Algorithm::Rendezvous, &Hosts::Numbered, None);
+        let mut shard = Vec::new();
+        for (key, path) in samples(count) {
+            assigner.assign(key.as_bytes(), total, size, &mut shard);
+            let picked = 100 + shard[assigner.pick(path.as_bytes(), shard.len())];
+            let assignment = shard.iter().map(|host| (host + 100).to_string()).collect::<Vec<_>>().join(",");
+            let answer = lab.request("GET", &path, &[("x-customer-id", &key)], b"").unwrap();
+            assert_eq!(
+                shown(&answer),
+                [assignment, format!("{size}/{total}"), picked.to_string()],
+                "{key} {path}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_shipped_configuration_reaches_the_backends() {
+    let lab = Lab::builder("shuffle-shard.yaml").replicas(8).start().unwrap();
+    let mut reached = BTreeSet::new();
+    for customer in 0..40 {
+        let mut own = BTreeSet::new();
+        for request in 0..10 {
+            let key = format!("customer-{customer}");
+            let answer = lab.request("GET", &format!("/{request}"), &[("x-customer-id", &key)], b"").unwrap();
+            let [assignment, config, host] = shown(&answer);
+            assert_eq!(config, "2/8");
+            let instance = answer.status;
+            assert_eq!(instance, 404, "the backends know no such path, but one of them answered");
+            assert!(assignment.split(',').any(|member| member == host), "{host} of {assignment}");
+            own.insert(host.to_owned());
+        }
+        assert!(own.len() <= 2);
+        reached.extend(own);
+    }
+    assert_eq!(reached.len(), 8, "{reached:?}");
+    let seen = lab.request("GET", "/headers", &[("x-customer-id", "customer-A")], b"").unwrap();
+    let host: u8 = seen.header("x-target-host").unwrap().parse().unwrap();
+    let body = seen.json().unwrap();
+    assert_eq!(body["instance"], json!(lab.servers.hostport(host + 1)));
+    assert_eq!(received(&body, "x-shard-config"), ["2/8"]);
+    assert_eq!(received(&body, "x-target-cluster"), [format!("backend_{host}")]);
+}
+
+/// The values of a header as a backend received them.
+fn received(body: &Value, name: &str) -> Vec<String> {
+    let headers = body["headers"].as_array().unwrap().iter();
+    headers.filter(|header| header[0] == name).map(|header| header[1].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn each_way_to_pick_keeps_to_the_shard() {
+    for pick in [json!("path"), json!("random"), json!("round_robin"), json!({ "header": "x-session" })] {
+        let lab = Lab::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
+            "key": { "header": "x-customer-id" },
+            "shuffle_shard": { "total_hosts": 10, "shard_size": 3, "pick": pick },
+            "response_headers": true,
+        }));
+        let lab = lab.start().unwrap();
+        let ask = |path: &str, session: &str| {
+            let headers = [("x-customer-id", "customer-A"), ("x-session", session)];
+            let answer = lab.request("GET", path, &headers, b"").unwrap();
+            let [assignment, _, host] = shown(&answer);
+            assert!(assignment.split(',').any(|member| member == host), "{pick}: {host} of {assignment}");
+            host.to_owned()
+        };
+        let same: Vec<_> = (0..30).map(|_| ask("/same", "same")).collect();
+        let paths: BTreeSet<_> = (0..30).map(|number| ask(&format!("/{number}"), "same")).collect();
+        let sessions: BTreeSet<_> = (0..30).map(|number| ask("/same", &number.to_string())).collect();
+        let distinct = same.iter().collect::<BTreeSet<_>>().len();
+        match pick.as_str() {
+            Some("path") => assert_eq!((distinct, paths.len()), (1, 3)),
+            Some("random") => assert_eq!((distinct, paths.len()), (3, 3)),
+            Some(_) => {
+                assert_eq!(distinct, 3);
+                assert!(same.windows(4).all(|turn| turn[0] == turn[3] && turn[0] != turn[1]), "{same:?}");
+            }
+            None => assert_eq!((distinct, paths.len(), sessions.len()), (1, 1, 3)),
+        }
+    }
+}
+
+#[test]
+fn a_seed_changes_everything_and_names_replace_numbers() {
+    let assignments = |shuffle: Value| {
+        let lab = Lab::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
+            "key": { "header": "x-customer-id" }, "shuffle_shard": shuffle, "response_headers": true,
+        }));
+        let lab = lab.start().unwrap();
+        (0..50)
+            .map(|number| {
+                let key = format!("customer-{number}");
+                shown(&lab.request("GET", "/", &[("x-customer-id", &key)], b"").unwrap())[0].to_owned()
+            })
+            .collect::<Vec<_>>()
+    };
+    let plain = assignments(json!({ "total_hosts": 20, "shard_size": 4 }));
+    let seeded = assignments(json!({ "total_hosts": 20, "shard_size": 4, "seed": "a secret" }));
+    assert!(plain.iter().zip(&seeded).all(|(plain, seeded)| plain != seeded));
+    assert_eq!(seeded, assignments(json!({ "total_hosts": 20, "shard_size": 4, "seed": "a secret" })));
+    let named = assignments(json!({ "hosts": ["c:1", "a:1", "b:1"], "shard_size": 2 }));
+    assert_eq!(named, assignments(json!({ "hosts": ["b:1", "c:1", "a:1"], "shard_size": 2 })));
+    assert!(named.contains(&"a:1,c:1".to_owned()), "{named:?}");
+}
+
+#[test]
+fn what_a_client_claims_is_replaced_or_removed() {
+    let forged = [
+        ("x-customer-id", "customer-A"),
+        ("x-target-cluster", "backend_7"),
+        ("x-target-cluster", "backend_6"),
+        ("X-Shard-Assignment", "6,7"),
+        ("x-shard-config", "2/2"),
+        ("x-shard-config", "1/1"),
+        ("x-target-host", "7"),
+    ];
+    let targets = [
+        json!({ "header": { "name": "x-target-cluster", "value": "backend_{index}" } }),
+        json!({ "authority": "poc-routing-server-{index}:8081" }),
+        json!({ "dynamic_host": "poc-routing-server-{index}:8081" }),
+    ];
+    for target in targets {
+        let by_header = target.get("header").is_some();
+        let lab = Lab::builder("shuffle-shard.yaml").replicas(8).plugin(json!({
+            "key": { "header": "x-customer-id" },
+            "path_prefix": "/headers",
+            "shuffle_shard": { "total_hosts": 8, "shard_size": 2 },
+            "target": target,
+            "response_headers": true,
+        }));
+        let lab = lab
+            .edit(move |shipped| if by_header { Ok(()) } else { route_to_the_first(shipped) })
+            .start()
+            .unwrap();
+        let answer = lab.request("GET", "/headers", &forged, b"").unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let [assignment, config, host] = shown(&answer);
+        let body = answer.json().unwrap();
+        assert_eq!(received(&body, "x-shard-assignment"), [assignment]);
+        assert_eq!(received(&body, "x-shard-config"), [config]);
+        assert_eq!(received(&body, "x-target-host"), [host]);
+        assert_eq!(config, "2/8");
+        if by_header {
+            assert_eq!(received(&body, "x-target-cluster"), [format!("backend_{host}")]);
+            assert_eq!(body["instance"], json!(lab.servers.hostport(host.parse::<u8>().unwrap() + 1)));
+        }
+        // Outside the prefix the filter does not act, and nobody else may either.
+        let passed = lab.request("GET", "/echo", &forged, b"").unwrap();
+        if by_header {
+            assert_eq!(passed.status, 503, "without the header the route leads nowhere: {}", passed.text());
+        } else {
+            let body = passed.json().unwrap();
+            for name in ["x-shard-assignment", "x-shard-config", "x-target-host"] {
+                assert_eq!(received(&body, name), [""; 0], "{name}");
+            }
+        }
+        assert_eq!(shown(&passed), ["-"; 3]);
+    }
+}
+
+/// One fixed cluster for every request, so that what the filter did to the headers can be seen there.
+fn route_to_the_first(shipped: &mut Shipped) -> anyhow::Result<()> {
+    shipped.edit(|config| {
+        let hosts = config.pointer_mut(
+            "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts",
+        );
+        let route = json!({ "match": { "prefix": "/" }, "route": { "cluster": "backend_0" } });
+        *hosts.unwrap() = json!([{ "name": "all", "domains": ["*"], "routes": [route] }]);
+    });
+    Ok(())
+}
