@@ -198,6 +198,12 @@ fn a_changed_route_table_takes_over_without_a_lost_request() {
                 }
             })
             .unwrap();
+            let so_far = requests.load(Ordering::Relaxed);
+            eventually(Duration::from_secs(10), || match requests.load(Ordering::Relaxed) {
+                count if count >= so_far + 50 => Ok(()),
+                count => Err(format!("{count} requests")),
+            })
+            .unwrap();
         }
         done.store(true, Ordering::Relaxed);
     });
