@@ -10,7 +10,7 @@ use crate::host;
 use crate::policy::Policy;
 use fnv::FnvHashMap;
 use proxy_wasm::hostcalls;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::SystemTime;
 
@@ -19,6 +19,9 @@ pub const OUTBOX: u32 = u32::MAX;
 
 /// Headers of the request that its call to the resolver carries on, for tracing: Envoy adds no parent span.
 const CARRIED_ON: [&str; 4] = ["x-request-id", "traceparent", "tracestate", "b3"];
+
+/// How long nothing is said about refused calls after one line about them, in milliseconds.
+const SILENCE: u64 = 1000;
 
 /// A request that waits for an answer.
 pub struct Waiting {
@@ -44,6 +47,7 @@ struct Outgoing {
 pub struct Callouts {
     outbox: RefCell<Option<Outgoing>>,
     under_way: RefCell<FnvHashMap<u32, Waiting>>,
+    silent_until: Cell<u64>,
 }
 
 impl Callouts {
@@ -77,7 +81,12 @@ impl Callouts {
                 self.under_way.borrow_mut().insert(token, waiting);
             }
             Err(status) => {
-                log::warn!("pinroute: cannot call the cluster `{}`: {status:?}", resolve.cluster);
+                // Under load a full cluster refuses thousands a second; one line a second says as much.
+                let now = host::now_millis();
+                if now >= self.silent_until.get() {
+                    self.silent_until.set(now + SILENCE);
+                    log::warn!("pinroute: cannot call the cluster `{}`: {status:?}", resolve.cluster);
+                }
             }
         }
     }

@@ -79,6 +79,12 @@ pub fn now() -> SystemTime {
     hostcalls::get_current_time().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
+/// The time of day in milliseconds.
+pub fn now_millis() -> u64 {
+    let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Makes the `log` crate as verbose as Envoy's `wasm` logger is, so that a line that Envoy would drop is
 /// not even formatted.
 pub fn follow_log_level() {

@@ -32,7 +32,7 @@ impl Http {
         let Question { path, key } = question;
         let most = policy.plan().resolve().map_or(0, |resolve| resolve.max_in_flight);
         if self.plugin.callouts.count() >= most {
-            return Some(policy.plan().on_answer(&mut policy.memory(), key.as_deref(), Answer::Overloaded));
+            return Some(self.plugin.on_answer(policy, key.as_deref(), Answer::Overloaded));
         }
         log::debug!("pinroute: asking {path}");
         let waiting = Waiting {
@@ -47,7 +47,7 @@ impl Http {
         }
         // Envoy refused the call, so nobody would ever resume a request that waits for it.
         metrics::with(|metrics| metrics.resolver_error.add_one());
-        Some(policy.plan().on_answer(&mut policy.memory(), key.as_deref(), Answer::Failed))
+        Some(self.plugin.on_answer(policy, key.as_deref(), Answer::Failed))
     }
 }
 
@@ -63,7 +63,9 @@ impl HttpContext for Http {
                 return Action::Pause;
             }
         };
-        let step = policy.plan().on_request(&mut policy.memory(), &CurrentRequest);
+        let step = self
+            .plugin
+            .with_live(&policy, |live| policy.plan().on_request(&mut policy.memory(), &CurrentRequest, live));
         let step = match step {
             Step::Ask(question) => match self.ask(&policy, question) {
                 Some(step) => step,
@@ -120,7 +122,10 @@ fn reject(rejection: &Rejection) {
 
 /// Sends the request at hand to its instance. Whether it goes on.
 fn apply(policy: &Policy, route: &Route) -> bool {
-    log::debug!("pinroute: routed to {}", route.instance.label);
+    match &route.numbers {
+        Some(numbers) => log::debug!("pinroute: routed to {} ({numbers})", route.instance.label),
+        None => log::debug!("pinroute: routed to {}", route.instance.label),
+    }
     show(route, |name, value| {
         host::set_request_header(name, value);
     });

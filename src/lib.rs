@@ -2,14 +2,17 @@
 //!
 //! [`root`] loads configurations and owns the calls to the resolver, [`http`] is one request, [`host`]
 //! wraps the host calls so that none of them can panic on what a client sent, [`policy`] holds what requests
-//! are decided by, and [`metrics`] counts.
+//! are decided by, [`live`] fetches values that change meanwhile, and [`metrics`] counts.
 
 mod callouts;
 mod host;
 mod http;
+mod live;
+mod metadata;
 mod metrics;
 mod policy;
 mod root;
+mod shared;
 
 // The macro makes public functions of its own, without docstrings.
 #[allow(missing_docs)]

@@ -25,7 +25,7 @@ impl Metric {
         }
     }
 
-    /// Adds a value to a histogram.
+    /// Adds a value to a histogram, or sets a gauge.
     pub fn record(self, value: u64) {
         if let Some(id) = self.0 {
             let _ = hostcalls::record_metric(id, value);
@@ -41,12 +41,22 @@ pub struct Metrics {
     pub routed: Metric,
     /// Requests that went on as they came.
     pub passed: Metric,
+    /// Requests whose client left while they waited for the resolver.
+    pub abandoned: Metric,
     /// Resolver calls answered with 200.
     pub resolver_ok: Metric,
     /// Resolver calls that failed or were answered with another status.
     pub resolver_error: Metric,
     /// Resolver calls answered with 504, which is what Envoy makes of a call that takes too long.
     pub resolver_timeout: Metric,
+    /// Runtime updates taken over.
+    pub runtime_updates: Metric,
+    /// Runtime values, and whole updates, that could not be used.
+    pub runtime_invalid: Metric,
+    /// The version of the runtime values: the server's where it is a number, our own count where not.
+    pub runtime_version: Metric,
+    /// Whether the source of runtime values can be reached: 1 or 0.
+    pub runtime_connected: Metric,
     resolve_ms: Metric,
     rejected: [(&'static str, Metric); Rejection::REASONS.len()],
     continued: [(&'static str, Metric); Rejection::REASONS.len()],
@@ -59,9 +69,14 @@ impl Metrics {
             requests: Metric::counter("pinroute_requests"),
             routed: Metric::counter("pinroute_routed"),
             passed: Metric::counter("pinroute_passed"),
+            abandoned: Metric::counter("pinroute_abandoned"),
             resolver_ok: Metric::counter("pinroute_resolver.ok"),
             resolver_error: Metric::counter("pinroute_resolver.error"),
             resolver_timeout: Metric::counter("pinroute_resolver.timeout"),
+            runtime_updates: Metric::counter("pinroute_runtime.updates"),
+            runtime_invalid: Metric::counter("pinroute_runtime.invalid"),
+            runtime_version: Metric::define(MetricType::Gauge, "pinroute_runtime.version"),
+            runtime_connected: Metric::define(MetricType::Gauge, "pinroute_runtime.connected"),
             resolve_ms: Metric::define(MetricType::Histogram, "pinroute_resolve_ms"),
             rejected: Rejection::REASONS
                 .map(|reason| (reason, Metric::counter(&format!("pinroute_rejected.{reason}")))),

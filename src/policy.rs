@@ -1,8 +1,10 @@
 //! What requests are decided by: the plugin's configuration, or one that a route brings along.
 
 use crate::host;
+use crate::metadata::MetadataNumbers;
 use pinroute_core::cache::Cache;
 use pinroute_core::config::Config;
+use pinroute_core::live::Numbers;
 use pinroute_core::plan::{Memory, Plan};
 use pinroute_core::protobuf;
 use std::cell::{RefCell, RefMut};
@@ -20,6 +22,7 @@ const POLICY_WEIGHT: usize = 1024;
 /// A plan, with what this worker remembers for it.
 pub struct Policy {
     plan: Plan,
+    metadata: Option<MetadataNumbers>,
     memory: RefCell<Memory>,
 }
 
@@ -28,12 +31,20 @@ impl Policy {
     pub fn new(config: Config) -> Rc<Self> {
         // The standard library's hasher starts from the host's random numbers.
         let random = RandomState::new().build_hasher().finish();
-        Rc::new(Self { plan: Plan::new(config), memory: RefCell::new(Memory::new(random)) })
+        let metadata = config.metadata.as_deref().map(MetadataNumbers::new);
+        Rc::new(Self { plan: Plan::new(config), metadata, memory: RefCell::new(Memory::new(random)) })
     }
 
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The numbers that the metadata of the request's route and cluster say, in this order.
+    pub fn numbers(&self) -> (Numbers, Numbers) {
+        self.metadata
+            .as_ref()
+            .map_or_else(Default::default, |metadata| (metadata.of_route(), metadata.of_cluster()))
     }
 
     /// What is remembered. Borrowed for one decision at a time.

@@ -42,3 +42,9 @@ fn with_resolver(
 fn hostport(hostport: &str) -> Script {
     Script::ok(serde_json::json!({ "client_id": "x", "hostport": hostport }).to_string())
 }
+
+/// Fails if a VM was ever lost, and so all that it remembered.
+fn assert_no_reload(lab: &Lab) {
+    let reloads = lab.envoy.stats("wasm.pinroute.vm_reload").unwrap();
+    assert!(!reloads.is_empty() && reloads.values().all(|count| *count == 0), "{reloads:?}");
+}

@@ -88,21 +88,32 @@ fn is_dangerous_v4(ip: Ipv4Addr) -> bool {
 }
 
 fn is_dangerous_v6(ip: Ipv6Addr) -> bool {
+    let segments = ip.segments();
+    // Deprecated, but routers still keep it within a site (RFC 3879).
+    let site_local = matches!(segments, [first, ..] if first & 0xffc0 == 0xfec0);
+    // Where a large cloud answers for metadata in IPv6; it is no link-local address there.
+    let metadata_service = segments == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
     ip.is_loopback()
         || ip.is_unspecified()
         || ip.is_unicast_link_local()
         || ip.is_multicast()
+        || site_local
+        || metadata_service
         || embedded_v4(ip).is_some_and(is_dangerous_v4)
 }
 
-/// The IPv4 address inside an IPv4-mapped, IPv4-compatible or NAT64 (64:ff9b::/96, RFC 6052) address.
+/// The IPv4 address inside an IPv6 address that stands for one: IPv4-mapped, IPv4-compatible, IPv4-translated
+/// (RFC 2765), NAT64 (RFC 6052 and 8215) or 6to4 (RFC 3056).
 fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    match ip.segments() {
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
-        }
-        _ => None,
-    }
+    let (high, low) = match ip.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        | [0x2002, high, low, ..] => (high, low),
+        _ => return None,
+    };
+    Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
 }
 
 /// One entry of `allowed_targets`: a glob over `host:port`.
@@ -299,6 +310,11 @@ mod tests {
             "[::ffff:a9fe:a9fe]:80",
             "[::127.0.0.1]:80",
             "[64:ff9b::7f00:1]:80",
+            "[64:ff9b:1::127.0.0.1]:80",
+            "[::ffff:0:127.0.0.1]:80",
+            "[2002:7f00:1::]:80",
+            "[fec0::1]:80",
+            "[fd00:ec2::254]:80",
         ] {
             assert!(dangerous(text), "{text}");
         }

@@ -10,6 +10,7 @@ pub mod cache;
 pub mod config;
 pub mod index;
 pub mod key;
+pub mod live;
 pub mod percent;
 pub mod plan;
 pub mod protobuf;

@@ -3,6 +3,7 @@
 //! The generated code of a protobuf library would be a tenth of the module's size for the sake of five
 //! messages with two or three fields each; the tests hold this reader to such a library (`prost`).
 
+use crate::live::Scalar;
 use serde_json::{Map, Number, Value};
 
 /// How deep messages may nest. Values within values cost stack, and Wasm has little.
@@ -138,6 +139,12 @@ pub fn put_bytes(number: u32, bytes: &[u8], message: &mut Vec<u8>) {
     message.extend_from_slice(bytes);
 }
 
+/// Appends an integer field to a message.
+pub fn put_varint_field(number: u32, value: u64, message: &mut Vec<u8>) {
+    put_varint(u64::from(number) << 3, message);
+    put_varint(value, message);
+}
+
 fn put_varint(mut value: u64, message: &mut Vec<u8>) {
     while value > 0x7f {
         message.push(value as u8 | 0x80);
@@ -154,6 +161,42 @@ pub fn struct_to_json(bytes: &[u8]) -> Option<Value> {
 /// A `google.protobuf.Value` as JSON; `None` if the bytes are none, or nest too deep.
 pub fn value_to_json(bytes: &[u8]) -> Option<Value> {
     value(bytes, MAX_DEPTH)
+}
+
+/// Visits every single value in a `google.protobuf.Struct`, with the names that lead to it joined by dots.
+/// A list counts as [`Scalar::Other`]. Whether the bytes are a Struct, and one that does not nest too deep.
+pub fn walk(bytes: &[u8], visit: &mut dyn FnMut(&str, Scalar<'_>)) -> bool {
+    walk_object(bytes, &mut String::new(), MAX_DEPTH, visit).is_some()
+}
+
+fn walk_object(
+    bytes: &[u8],
+    path: &mut String,
+    depth: usize,
+    visit: &mut dyn FnMut(&str, Scalar<'_>),
+) -> Option<()> {
+    let depth = depth.checked_sub(1)?;
+    let outer = path.len();
+    for entry in map_entries(bytes, 1) {
+        let (name, value) = entry.ok()?;
+        if outer != 0 {
+            path.push('.');
+        }
+        path.push_str(name);
+        for field in Fields::of(value) {
+            match field.ok()? {
+                (2, Wire::Fixed64(bits)) => visit(path, Scalar::Number(f64::from_bits(bits))),
+                (3, wire) => visit(path, Scalar::Text(wire.text()?)),
+                (4, Wire::Varint(truth)) => visit(path, Scalar::Bool(truth != 0)),
+                (5, wire) => walk_object(wire.bytes()?, path, depth, visit)?,
+                (1, Wire::Varint(_)) | (6, Wire::Bytes(_)) => visit(path, Scalar::Other),
+                (1..=6, _) => return None,
+                _ => {}
+            }
+        }
+        path.truncate(outer);
+    }
+    Some(())
 }
 
 fn object(bytes: &[u8], depth: usize) -> Option<Value> {

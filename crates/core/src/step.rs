@@ -1,6 +1,8 @@
 //! What is to be done with a request, and how a refused one is answered.
 
+use crate::live::Source;
 use std::borrow::Cow;
+use std::fmt;
 use std::rc::Rc;
 
 /// The next thing to do with a request. Whoever holds the request carries it out.
@@ -25,6 +27,42 @@ pub struct Route {
     pub instance: Rc<Instance>,
     /// The shard that the instance was picked from, for the headers that show it.
     pub shard: Option<Rc<Shard>>,
+    /// The numbers that went into it, where there were any.
+    pub numbers: Option<Used>,
+}
+
+/// The numbers that went into a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// How many hosts or instances.
+    pub count: Said,
+    /// How many of them make a shard.
+    pub shard_size: Option<Said>,
+}
+
+/// A number, and who said it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The number.
+    pub value: u32,
+    /// Who said it.
+    pub source: Source,
+}
+
+impl From<(u32, Source)> for Said {
+    fn from((value, source): (u32, Source)) -> Self {
+        Self { value, source }
+    }
+}
+
+impl fmt::Display for Used {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} instances by {}", self.count.value, self.count.source)?;
+        match self.shard_size {
+            Some(size) => write!(f, ", {} of them by {}", size.value, size.source),
+            None => Ok(()),
+        }
+    }
 }
 
 /// One instance, with all that a request needs to get there.

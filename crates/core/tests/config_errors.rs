@@ -142,7 +142,30 @@ const CASES: &[(&str, &str)] = &[
         "response_headers: true has no meaning here; allowed: true only beside `shuffle_shard`",
     ),
     (r#"{"shuffle_shard":{},"response_headers":1}"#, "response_headers: got 1; allowed: true or false"),
-    (r#"{"per_route":""}"#, "per_route: got \"\"; allowed: a namespace of route metadata"),
+    (r#"{"per_route":""}"#, "per_route: got \"\"; allowed: a namespace of metadata"),
+    (r#"{"metadata":{}}"#, "metadata: got {}; allowed: a namespace of metadata"),
+    // runtime, membership
+    (r#"{"runtime":{}}"#, "runtime: got none of its fields; allowed: exactly one of rtds, admin"),
+    (
+        r#"{"runtime":{"rtds":{},"admin":{}}}"#,
+        "runtime.admin: cannot stand beside `rtds`; got both `rtds` and `admin`; allowed: exactly one of rtds, admin",
+    ),
+    (
+        r#"{"runtime":{"prefix":"a.","rtds":{}}}"#,
+        "runtime.prefix: got \"a.\"; allowed: what the names of runtime values begin with, without a dot at its ends",
+    ),
+    (
+        r#"{"runtime":{"rtds":{"cluster":""}}}"#,
+        "runtime.rtds.cluster: got \"\"; allowed: the name of an Envoy cluster, of at most 100 bytes",
+    ),
+    (r#"{"runtime":{"rtds":{"resource":1}}}"#, "runtime.rtds.resource: got 1; allowed: the name of a runtime resource"),
+    (r#"{"runtime":{"rtds":{"refresh":"1s"}}}"#, "runtime.rtds.refresh: unknown field; allowed: cluster, resource"),
+    (
+        r#"{"runtime":{"admin":{"refresh":"1ms"}}}"#,
+        "runtime.admin.refresh: got \"1ms\"; allowed: a duration such as \"1s\", \"0.25s\" or \"250ms\", from 50ms to 3600s",
+    ),
+    (r#"{"membership":{}}"#, "membership: `cluster` is missing; allowed: the cluster whose endpoints are counted"),
+    (r#"{"membership":{"cluster":1}}"#, "membership.cluster: got 1; allowed: the name of an Envoy cluster"),
     // target
     (r#"{"target":"a"}"#, "target: got \"a\"; allowed: an object with TARGETS"),
     (r#"{"target":{}}"#, "target: got none of its fields; allowed: exactly one of TARGETS"),
@@ -205,7 +228,7 @@ const CASES: &[(&str, &str)] = &[
 const SHORTHANDS: &[(&str, &str)] = &[
     (
         "FIELDS",
-        "key, path_prefix, resolve, index, shuffle_shard, target, allowed_targets, on_error, fallback, response_headers, per_route",
+        "key, path_prefix, resolve, index, shuffle_shard, target, allowed_targets, on_error, fallback, response_headers, metadata, runtime, membership, per_route",
     ),
     ("RESOLVE", "cluster, path, query, timeout, max_in_flight"),
     ("TARGETS", "authority, dynamic_host, header"),

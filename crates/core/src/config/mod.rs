@@ -1,6 +1,7 @@
 //! A plugin's configuration: from JSON text to values that have been checked.
 
 mod node;
+mod outside;
 mod read;
 mod strategy;
 
@@ -32,8 +33,55 @@ pub struct Config {
     pub on_error: OnError,
     /// Whether the shard's headers go on the response too.
     pub response_headers: bool,
+    /// The namespace of cluster and route metadata that may hold numbers.
+    pub metadata: Option<String>,
     /// The namespace of route metadata that may hold another configuration for a route.
     pub per_route: Option<String>,
+    /// Where live values come from.
+    pub runtime: Option<RuntimeConfig>,
+    /// The cluster whose endpoints are counted.
+    pub membership: Option<MembershipConfig>,
+}
+
+/// Live values by Envoy's runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeConfig {
+    /// What the names of all values begin with, before a dot.
+    pub prefix: String,
+    /// How they get here.
+    pub source: RuntimeSource,
+}
+
+/// How runtime values get here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuntimeSource {
+    /// Pushed by a server of the Runtime Discovery Service.
+    Rtds {
+        /// The Envoy cluster of the server.
+        cluster: String,
+        /// The name of the resource.
+        resource: String,
+    },
+    /// Polled from Envoy's admin interface.
+    Admin(AdminConfig),
+}
+
+/// How the admin interface is polled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// The Envoy cluster that leads there.
+    pub cluster: String,
+    /// How often.
+    pub refresh: Duration,
+}
+
+/// Which cluster's endpoints are counted, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MembershipConfig {
+    /// The cluster to count.
+    pub cluster: String,
+    /// How the admin interface is polled for it.
+    pub admin: AdminConfig,
 }
 
 /// How the instance is found.

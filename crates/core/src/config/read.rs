@@ -1,6 +1,7 @@
 //! Reads a whole configuration: each field with its default, and the rules between fields.
 
 use super::node::{Checked, ConfigError, Node, Object};
+use super::outside::{membership, runtime};
 use super::strategy::{fallback, index, missing_target, resolve, shuffle_shard, target};
 use super::{Config, OnError, ResolveConfig, Strategy};
 use crate::authority::TargetPattern;
@@ -21,6 +22,7 @@ const ROUTE_FIELDS: &[&str] = &[
     "on_error",
     "fallback",
     "response_headers",
+    "metadata",
 ];
 
 /// What belongs to the plugin as a whole comes on top.
@@ -35,6 +37,9 @@ const PLUGIN_FIELDS: &[&str] = &[
     "on_error",
     "fallback",
     "response_headers",
+    "metadata",
+    "runtime",
+    "membership",
     "per_route",
 ];
 
@@ -65,10 +70,12 @@ pub fn document(text: &[u8]) -> Checked<Value> {
 pub fn plugin(document: &Value) -> Checked<Config> {
     let root = Node::root(document);
     let fields = root.object(PLUGIN_FIELDS)?;
-    let per_route = fields.get_opt("per_route", |node| {
-        node.string_where("a namespace of route metadata", |name| !name.is_empty())
-    })?;
-    Ok(Config { per_route, ..config(&root, &fields)? })
+    Ok(Config {
+        per_route: fields.get_opt("per_route", |node| namespace(&node))?,
+        runtime: fields.get_opt("runtime", |node| runtime(&node))?,
+        membership: fields.get_opt("membership", |node| membership(&node))?,
+        ..config(&root, &fields)?
+    })
 }
 
 pub fn route(document: &Value) -> Checked<Config> {
@@ -97,7 +104,10 @@ fn config(root: &Node<'_>, fields: &Object<'_>) -> Checked<Config> {
         allowed_targets: fields.get_opt("allowed_targets", |node| allowed_targets(&node))?,
         on_error: fields.get_or("on_error", OnError::default(), |node| on_error(&node))?,
         response_headers,
+        metadata: fields.get_opt("metadata", |node| namespace(&node))?,
         per_route: None,
+        runtime: None,
+        membership: None,
     })
 }
 
@@ -152,6 +162,10 @@ fn on_error(node: &Node<'_>) -> Checked<OnError> {
         "continue" => Ok(OnError::Continue),
         _ => Err(node.wrong(ALLOWED)),
     }
+}
+
+fn namespace(node: &Node<'_>) -> Checked<String> {
+    node.string_where("a namespace of metadata", |name| !name.is_empty())
 }
 
 pub fn cluster(node: &Node<'_>) -> Checked<String> {

@@ -3,7 +3,8 @@
 use super::Rules;
 use crate::authority::HostPort;
 use crate::config::{Instances, TargetConfig};
-use crate::step::{Instance, Rejection, Target};
+use crate::live::{Live, Number, Source};
+use crate::step::{Instance, Rejection, Said, Target};
 
 /// All instances of a strategy.
 #[derive(Debug)]
@@ -17,11 +18,13 @@ impl Fleet {
         Self { instances, rules }
     }
 
-    /// How many there are as configured.
-    pub fn count(&self) -> u32 {
+    /// How many there are. A list of names is what it is; a count may be said by somebody else.
+    pub fn count(&self, number: Number, key: &[u8], live: &Live<'_>) -> Said {
         match &self.instances {
-            Instances::Numbered { count, .. } => *count,
-            Instances::Named(names) => u32::try_from(names.len()).unwrap_or(u32::MAX),
+            Instances::Numbered { count, .. } => live.number(number, key, *count).into(),
+            Instances::Named(names) => {
+                Said { value: u32::try_from(names.len()).unwrap_or(u32::MAX), source: Source::Configuration }
+            }
         }
     }
 

@@ -11,8 +11,9 @@ use crate::authority::{HostPort, TargetPattern};
 use crate::config::{Config, Instances, OnError, Pick, Strategy, TargetConfig};
 use crate::index::IndexMode;
 use crate::key::{Key, KeyError, KeySource};
+use crate::live::{Live, Number};
 use crate::shuffle::{Algorithm, Hosts};
-use crate::step::{Answer, Question, Rejection, Route, Step};
+use crate::step::{Answer, Question, Rejection, Route, Said, Step, Used};
 use crate::where_answer;
 use instances::Fleet;
 use std::collections::BinaryHeap;
@@ -158,8 +159,11 @@ impl Plan {
         self.response_headers
     }
 
-    /// A request's headers are here.
-    pub fn on_request(&self, memory: &mut Memory, head: &impl RequestHead) -> Step {
+    /// A request's headers are here, and this is what is said from outside.
+    pub fn on_request(&self, memory: &mut Memory, head: &impl RequestHead, live: &Live<'_>) -> Step {
+        if !live.enabled() {
+            return Step::Pass;
+        }
         let path = if self.needs_path() { head.path().unwrap_or_default() } else { Vec::new() };
         if self.path_prefix.as_ref().is_some_and(|prefix| !path.starts_with(prefix.as_bytes())) {
             return Step::Pass;
@@ -179,14 +183,20 @@ impl Plan {
                 let kept = fallback.is_some().then(|| key.bytes().into());
                 return Step::Ask(Question { path: resolve.path_for(&key), key: kept });
             }
-            Compiled::Index(index) => index.route(memory, key.bytes()),
-            Compiled::Shuffle(shuffle) => shuffle.route(memory, key.bytes(), &path, head),
+            Compiled::Index(index) => index.route(memory, key.bytes(), live),
+            Compiled::Shuffle(shuffle) => shuffle.route(memory, key.bytes(), &path, head, live),
         };
         routed.map_or_else(|rejection| self.refuse(rejection), Step::Route)
     }
 
     /// A question to the resolver has come to its end.
-    pub fn on_answer(&self, memory: &mut Memory, key: Option<&[u8]>, answer: Answer<'_>) -> Step {
+    pub fn on_answer(
+        &self,
+        memory: &mut Memory,
+        key: Option<&[u8]>,
+        answer: Answer<'_>,
+        live: &Live<'_>,
+    ) -> Step {
         let Compiled::Resolve { rules, fallback, .. } = &self.strategy else {
             // Only a resolver gives answers.
             return self.refuse(Rejection::CalloutFailed);
@@ -196,7 +206,7 @@ impl Plan {
             Err(rejection) => rejection,
         };
         match (fallback, key) {
-            (Some(index), Some(key)) => match index.route(memory, key) {
+            (Some(index), Some(key)) => match index.route(memory, key, live) {
                 Ok(route) => Step::Route(route),
                 Err(_) => self.refuse(rejection),
             },
@@ -241,9 +251,11 @@ impl Resolve {
 }
 
 impl Index {
-    fn route(&self, memory: &mut Memory, key: &[u8]) -> Result<Route, Rejection> {
-        let slot = self.mode.slot(key, self.fleet.count());
-        Ok(Route { instance: memory.instance(&self.fleet, slot)?, shard: None })
+    fn route(&self, memory: &mut Memory, key: &[u8], live: &Live<'_>) -> Result<Route, Rejection> {
+        let count = self.fleet.count(Number::Replicas, key, live);
+        let slot = self.mode.slot(key, count.value);
+        let numbers = Used { count, shard_size: None };
+        Ok(Route { instance: memory.instance(&self.fleet, slot)?, shard: None, numbers: Some(numbers) })
     }
 }
 
@@ -254,8 +266,11 @@ impl Shuffle {
         key: &[u8],
         path: &[u8],
         head: &impl RequestHead,
+        live: &Live<'_>,
     ) -> Result<Route, Rejection> {
-        let (shard, turn) = memory.shard(self, key, self.fleet.count(), self.shard_size);
+        let count = self.fleet.count(Number::TotalHosts, key, live);
+        let size = Said::from(live.number(Number::ShardSize, key, self.shard_size));
+        let (shard, turn) = memory.shard(self, key, count.value, size.value);
         let by_hash = |memory: &Memory, of: &[u8]| memory.pick(of, shard.members.len());
         let at = match &self.pick {
             Pick::Path => by_hash(memory, path),
@@ -268,7 +283,12 @@ impl Shuffle {
         };
         // A shard has at least one member: sizes are from 1 on.
         let host = shard.members.get(at).copied().unwrap_or_default();
-        Ok(Route { instance: memory.instance(&self.fleet, host)?, shard: Some(shard) })
+        let numbers = Used { count, shard_size: Some(size) };
+        Ok(Route {
+            instance: memory.instance(&self.fleet, host)?,
+            shard: Some(shard),
+            numbers: Some(numbers),
+        })
     }
 
     fn hosts(&self) -> Hosts {
@@ -294,6 +314,6 @@ impl Rules {
             return Err(Rejection::TargetNotAllowed);
         }
         let instance = self.instance(named.as_str(), Some(&named))?;
-        Ok(Route { instance: Rc::new(instance), shard: None })
+        Ok(Route { instance: Rc::new(instance), shard: None, numbers: None })
     }
 }

@@ -1,7 +1,8 @@
 //! The assignment of the Lua filters in use, kept for those who migrate: their sessions depend on it.
 //!
-//! The salts of a key's slots differ in their last digit only, and so do the slots' hashes: each shard is a
-//! run of neighbours. At 8 hosts and 2 a shard there are 8 shards instead of 28.
+//! The salts of a key's first ten slots differ in their last digit only, and so do the slots' hashes: each
+//! shard is a run of neighbours (beyond ten hosts, a few runs). At 8 hosts and 2 a shard there are 8 shards
+//! instead of 28.
 
 /// The modulus, 2^31 − 1. All intermediate values fit a double exactly, as they had to in Lua.
 const MODULUS: u64 = 0x7fff_ffff;
