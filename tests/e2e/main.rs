@@ -4,6 +4,7 @@
 mod configuration;
 mod hostile;
 mod index;
+mod live_admin;
 mod per_route;
 mod requests;
 mod routing;

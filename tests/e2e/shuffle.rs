@@ -8,12 +8,12 @@ use pinroute_testkit::lab::Lab;
 use serde_json::{json, Value};
 use std::collections::BTreeSet;
 
-fn shown(answer: &Response) -> [&str; 3] {
+pub fn shown(answer: &Response) -> [&str; 3] {
     ["x-shard-assignment", "x-shard-config", "x-target-host"].map(|name| answer.header(name).unwrap_or("-"))
 }
 
 /// A route that answers by itself, so that any number of hosts can be tested without running them.
-fn answer_directly(shipped: &mut Shipped) -> anyhow::Result<()> {
+pub fn answer_directly(shipped: &mut Shipped) -> anyhow::Result<()> {
     shipped.edit(|config| {
         let hosts = config.pointer_mut(
             "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts",

@@ -124,6 +124,13 @@ impl LabBuilder {
         self
     }
 
+    /// A fixed address for Envoy's admin interface, for configurations in which Envoy calls itself.
+    #[must_use]
+    pub fn admin(mut self, admin: SocketAddr) -> Self {
+        self.admin = admin;
+        self
+    }
+
     /// The listener that [`Lab::get`] and its like use; `listener_0` if not said.
     #[must_use]
     pub fn listener(mut self, name: &str) -> Self {
