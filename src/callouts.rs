@@ -9,8 +9,10 @@
 use crate::host;
 use crate::policy::Policy;
 use fnv::FnvHashMap;
+use pinroute_core::step::Question;
 use proxy_wasm::hostcalls;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::SystemTime;
 
@@ -23,51 +25,94 @@ const CARRIED_ON: [&str; 4] = ["x-request-id", "traceparent", "tracestate", "b3"
 /// How long nothing is said about refused calls after one line about them, in milliseconds.
 const SILENCE: u64 = 1000;
 
+/// How many requests may wait for each question that may be under way.
+const WAITERS_PER_QUESTION: usize = 16;
+
 /// A request that waits for an answer.
-pub struct Waiting {
+pub struct Waiter {
     /// The id of its context.
     pub stream: u32,
-    /// By what its answer is judged, whatever configuration has come since.
-    pub policy: Rc<Policy>,
-    /// Its key, if a fallback may need it.
-    pub key: Option<Box<[u8]>>,
-    /// When the call was made.
-    pub since: SystemTime,
     /// Dead once the request's context is gone.
     pub alive: Weak<()>,
 }
 
+/// A question under way.
+pub struct Flight {
+    /// By what the answer is judged, whatever configuration has come since.
+    pub policy: Rc<Policy>,
+    /// The key, where it is needed once the answer is here.
+    pub key: Option<Box<[u8]>>,
+    /// When the call was made.
+    pub since: SystemTime,
+    /// Who waits; more than one only where answers are remembered.
+    pub waiters: Vec<Waiter>,
+}
+
+/// What became of a request to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A call has been made; its answer will come.
+    Called,
+    /// The same question is under way; its answer will do.
+    Joined,
+    /// There is no room.
+    Overloaded,
+    /// Envoy refused the call; no answer will come.
+    Refused,
+}
+
 struct Outgoing {
     path: String,
-    waiting: Waiting,
+    flight: Flight,
 }
 
 /// The calls under way, and the one about to be made.
 #[derive(Default)]
 pub struct Callouts {
     outbox: RefCell<Option<Outgoing>>,
-    under_way: RefCell<FnvHashMap<u32, Waiting>>,
+    under_way: RefCell<FnvHashMap<u32, Flight>>,
+    by_key: RefCell<HashMap<Box<[u8]>, u32>>,
+    waiting: Cell<usize>,
     silent_until: Cell<u64>,
 }
 
 impl Callouts {
-    /// How many calls are under way.
-    pub fn count(&self) -> usize {
-        self.under_way.borrow().len()
-    }
-
-    /// Makes a call on behalf of a request. Whether Envoy took it; if not, no answer will come.
-    pub fn ask(&self, root: u32, path: String, waiting: Waiting) -> bool {
-        let before = self.count();
-        self.outbox.replace(Some(Outgoing { path, waiting }));
+    /// Makes a call on behalf of a request, or has it wait for one that is under way.
+    pub fn ask(&self, root: u32, policy: &Rc<Policy>, question: Question, waiter: Waiter) -> Asked {
+        let Question { path, key } = question;
+        let most = policy.plan().resolve().map_or(0, |resolve| resolve.max_in_flight);
+        if self.waiting.get() >= most.saturating_mul(WAITERS_PER_QUESTION) {
+            return Asked::Overloaded;
+        }
+        let shared = key.as_ref().filter(|_| policy.plan().caches()).map(|key| shared_key(policy, key));
+        if let Some(shared) = &shared {
+            if let Some(token) = self.by_key.borrow().get(shared) {
+                if let Some(flight) = self.under_way.borrow_mut().get_mut(token) {
+                    flight.waiters.push(waiter);
+                    self.waiting.set(self.waiting.get() + 1);
+                    return Asked::Joined;
+                }
+            }
+        }
+        let before = self.under_way.borrow().len();
+        if before >= most {
+            return Asked::Overloaded;
+        }
+        log::debug!("pinroute: asking {path}");
+        let flight = Flight { policy: Rc::clone(policy), key, since: host::now(), waiters: vec![waiter] };
+        self.outbox.replace(Some(Outgoing { path, flight }));
         enter_root(root);
-        self.count() > before
+        if self.under_way.borrow().len() > before {
+            Asked::Called
+        } else {
+            Asked::Refused
+        }
     }
 
     /// Makes the call that lies in the outbox. The root context is active.
     pub fn send(&self) {
-        let Some(Outgoing { path, waiting }) = self.outbox.take() else { return };
-        let Some(resolve) = waiting.policy.plan().resolve() else { return };
+        let Some(Outgoing { path, flight }) = self.outbox.take() else { return };
+        let Some(resolve) = flight.policy.plan().resolve() else { return };
         let carried_on = CARRIED_ON.map(|name| (name, host::request_header(name)));
         let mut headers =
             vec![(":method", "GET"), (":path", path.as_str()), (":authority", resolve.cluster.as_str())];
@@ -78,7 +123,11 @@ impl Callouts {
         }
         match hostcalls::dispatch_http_call(&resolve.cluster, headers, None, vec![], resolve.timeout) {
             Ok(token) => {
-                self.under_way.borrow_mut().insert(token, waiting);
+                if let Some(key) = flight.key.as_ref().filter(|_| flight.policy.plan().caches()) {
+                    self.by_key.borrow_mut().insert(shared_key(&flight.policy, key), token);
+                }
+                self.waiting.set(self.waiting.get() + flight.waiters.len());
+                self.under_way.borrow_mut().insert(token, flight);
             }
             Err(status) => {
                 // Under load a full cluster refuses thousands a second; one line a second says as much.
@@ -91,10 +140,21 @@ impl Callouts {
         }
     }
 
-    /// The request that waits for the answer with this token.
-    pub fn answered(&self, token: u32) -> Option<Waiting> {
-        self.under_way.borrow_mut().remove(&token)
+    /// The question whose answer has this token.
+    pub fn answered(&self, token: u32) -> Option<Flight> {
+        let flight = self.under_way.borrow_mut().remove(&token)?;
+        self.waiting.set(self.waiting.get().saturating_sub(flight.waiters.len()));
+        if let Some(key) = &flight.key {
+            self.by_key.borrow_mut().remove(&shared_key(&flight.policy, key));
+        }
+        Some(flight)
     }
+}
+
+/// A key, and whose it is: policies do not share answers.
+fn shared_key(policy: &Rc<Policy>, key: &[u8]) -> Box<[u8]> {
+    let address = Rc::as_ptr(policy) as usize;
+    [&address.to_ne_bytes(), key].concat().into()
 }
 
 /// Runs the root context's `on_queue_ready` with [`OUTBOX`].

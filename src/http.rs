@@ -1,6 +1,6 @@
 //! One request.
 
-use crate::callouts::Waiting;
+use crate::callouts::{Asked, Waiter};
 use crate::host::{self, CurrentRequest};
 use crate::metrics;
 use crate::policy::{Policy, WrongRoute};
@@ -29,25 +29,21 @@ impl Http {
 
     /// Asks the resolver. None if the request has to wait for its answer.
     fn ask(&self, policy: &Rc<Policy>, question: Question) -> Option<Step> {
-        let Question { path, key } = question;
-        let most = policy.plan().resolve().map_or(0, |resolve| resolve.max_in_flight);
-        if self.plugin.callouts.count() >= most {
-            return Some(self.plugin.on_answer(policy, key.as_deref(), Answer::Overloaded));
-        }
-        log::debug!("pinroute: asking {path}");
-        let waiting = Waiting {
-            stream: self.id,
-            policy: Rc::clone(policy),
-            key: key.clone(),
-            since: host::now(),
-            alive: Rc::downgrade(&self.alive),
+        let key = question.key.clone();
+        let waiter = Waiter { stream: self.id, alive: Rc::downgrade(&self.alive) };
+        let answer = match self.plugin.callouts.ask(self.plugin.root, policy, question, waiter) {
+            Asked::Called => return None,
+            Asked::Joined => {
+                metrics::with(|metrics| metrics.coalesced.add_one());
+                return None;
+            }
+            Asked::Overloaded => Answer::Overloaded,
+            Asked::Refused => {
+                metrics::with(|metrics| metrics.resolver_error.add_one());
+                Answer::Failed
+            }
         };
-        if self.plugin.callouts.ask(self.plugin.root, path, waiting) {
-            return None;
-        }
-        // Envoy refused the call, so nobody would ever resume a request that waits for it.
-        metrics::with(|metrics| metrics.resolver_error.add_one());
-        Some(self.plugin.on_answer(policy, key.as_deref(), Answer::Failed))
+        Some(self.plugin.on_answer(policy, key.as_deref(), answer))
     }
 }
 
@@ -63,9 +59,10 @@ impl HttpContext for Http {
                 return Action::Pause;
             }
         };
-        let step = self
-            .plugin
-            .with_live(&policy, |live| policy.plan().on_request(&mut policy.memory(), &CurrentRequest, live));
+        let step = self.plugin.with_live(&policy, |live| {
+            policy.plan().on_request(&mut policy.memory(), &CurrentRequest, live, self.plugin.now())
+        });
+        policy.count_cache_event();
         let step = match step {
             Step::Ask(question) => match self.ask(&policy, question) {
                 Some(step) => step,

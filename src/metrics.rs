@@ -1,5 +1,6 @@
 //! The counters that Envoy shows under `/stats` with the prefix `wasmcustom.`.
 
+use pinroute_core::plan::CacheEvent;
 use pinroute_core::step::Rejection;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
@@ -43,6 +44,12 @@ pub struct Metrics {
     pub passed: Metric,
     /// Requests whose client left while they waited for the resolver.
     pub abandoned: Metric,
+    /// Requests that waited for a call made for another one.
+    pub coalesced: Metric,
+    cache_hit: Metric,
+    cache_miss: Metric,
+    cache_stale: Metric,
+    cache_negative: Metric,
     /// Resolver calls answered with 200.
     pub resolver_ok: Metric,
     /// Resolver calls that failed or were answered with another status.
@@ -70,6 +77,11 @@ impl Metrics {
             routed: Metric::counter("pinroute_routed"),
             passed: Metric::counter("pinroute_passed"),
             abandoned: Metric::counter("pinroute_abandoned"),
+            coalesced: Metric::counter("pinroute_coalesced"),
+            cache_hit: Metric::counter("pinroute_cache.hit"),
+            cache_miss: Metric::counter("pinroute_cache.miss"),
+            cache_stale: Metric::counter("pinroute_cache.stale"),
+            cache_negative: Metric::counter("pinroute_cache.negative"),
             resolver_ok: Metric::counter("pinroute_resolver.ok"),
             resolver_error: Metric::counter("pinroute_resolver.error"),
             resolver_timeout: Metric::counter("pinroute_resolver.timeout"),
@@ -94,6 +106,16 @@ impl Metrics {
     pub fn continued(&self, rejection: &Rejection) {
         add_one_to(&self.continued, rejection.reason());
         self.passed.add_one();
+    }
+
+    /// Counts what the cache had to say to a request.
+    pub fn cache(&self, event: CacheEvent) {
+        match event {
+            CacheEvent::Hit => self.cache_hit.add_one(),
+            CacheEvent::Miss => self.cache_miss.add_one(),
+            CacheEvent::Stale => self.cache_stale.add_one(),
+            CacheEvent::Negative => self.cache_negative.add_one(),
+        }
     }
 
     /// Records how long the resolver took.

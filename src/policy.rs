@@ -1,7 +1,7 @@
 //! What requests are decided by: the plugin's configuration, or one that a route brings along.
 
-use crate::host;
 use crate::metadata::MetadataNumbers;
+use crate::{host, metrics};
 use pinroute_core::cache::Cache;
 use pinroute_core::config::Config;
 use pinroute_core::live::Numbers;
@@ -38,6 +38,13 @@ impl Policy {
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Counts what the cache of answers had to say to the last decision.
+    pub fn count_cache_event(&self) {
+        if let Some(event) = self.memory().take_cache_event() {
+            metrics::with(|metrics| metrics.cache(event));
+        }
     }
 
     /// The numbers that the metadata of the request's route and cluster say, in this order.

@@ -19,6 +19,7 @@ pub struct Cache<V> {
     old: HashMap<Box<[u8]>, Entry<V>>,
     young_weight: usize,
     limit: usize,
+    by_count: bool,
 }
 
 #[derive(Debug)]
@@ -30,7 +31,12 @@ struct Entry<V> {
 impl<V: Clone> Cache<V> {
     /// A cache for at most `limit` bytes or so.
     pub fn new(limit: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), young_weight: 0, limit }
+        Self { young: HashMap::new(), old: HashMap::new(), young_weight: 0, limit, by_count: false }
+    }
+
+    /// A cache for at most `entries` entries, whatever they weigh.
+    pub fn of_entries(entries: usize) -> Self {
+        Self { by_count: true, ..Self::new(entries) }
     }
 
     /// The value for a key. An old entry becomes young by this.
@@ -47,7 +53,8 @@ impl<V: Clone> Cache<V> {
     /// Adds or replaces a value that takes `weight` bytes.
     pub fn insert(&mut self, key: &[u8], value: V, weight: usize) {
         self.old.remove(key);
-        self.add(key.into(), Entry { value, weight: weight + key.len() + ENTRY_OVERHEAD });
+        let weight = if self.by_count { 1 } else { weight + key.len() + ENTRY_OVERHEAD };
+        self.add(key.into(), Entry { value, weight });
     }
 
     /// How many entries there are.
@@ -65,7 +72,8 @@ impl<V: Clone> Cache<V> {
         if let Some(before) = self.young.insert(key, entry) {
             self.young_weight -= before.weight;
         }
-        if self.young_weight > self.limit / 2 {
+        // A cache of one entry has no halves.
+        if self.young_weight > (self.limit / 2).max(usize::from(self.by_count)) {
             // The table of the entries that go keeps its room, and serves the next generation.
             mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
@@ -87,6 +95,18 @@ mod tests {
         let per_entry = 100 + 4 + ENTRY_OVERHEAD;
         assert!(cache.len() * per_entry <= 100_000 + per_entry, "{}", cache.len());
         assert!(cache.len() * per_entry >= 50_000 - per_entry, "{}", cache.len());
+    }
+
+    #[test]
+    fn a_bound_in_entries_holds_too() {
+        for limit in [1, 2, 3, 10, 1000] {
+            let mut cache = Cache::of_entries(limit);
+            for number in 0..10_000_u32 {
+                cache.insert(&number.to_be_bytes(), number, 1 << 40);
+                assert!(cache.len() <= limit.max(2), "{limit}: {}", cache.len());
+                assert_eq!(cache.get(&number.to_be_bytes()), Some(number));
+            }
+        }
     }
 
     #[test]

@@ -73,6 +73,21 @@ const CASES: &[(&str, &str)] = &[
         r#"{"resolve":{"max_in_flight":"many"}}"#,
         "resolve.max_in_flight: got \"many\"; allowed: a whole number from 1 to 1000000",
     ),
+    (r#"{"resolve":{"cache":true}}"#, "resolve.cache: got true; allowed: an object with CACHE"),
+    (r#"{"resolve":{"cache":{"size":1}}}"#, "resolve.cache.size: unknown field; allowed: CACHE"),
+    (r#"{"resolve":{"cache":{"ttl":"0s"}}}"#, "resolve.cache.ttl: got \"0s\"; allowed: DURATION"),
+    (
+        r#"{"resolve":{"cache":{"max_entries":0}}}"#,
+        "resolve.cache.max_entries: got 0; allowed: a whole number from 1 to 1000000",
+    ),
+    (
+        r#"{"resolve":{"cache":{"stale_if_error":5}}}"#,
+        "resolve.cache.stale_if_error: got 5; allowed: a duration such as \"1s\", \"0.25s\" or \"250ms\", from 0ms to 3600s",
+    ),
+    (
+        r#"{"resolve":{"cache":{"negative_ttl":"-1s"}}}"#,
+        "resolve.cache.negative_ttl: got \"-1s\"; allowed: a duration such as \"1s\", \"0.25s\" or \"250ms\", from 0ms to 3600s",
+    ),
     (r#"{"resolve":{"retries":3}}"#, "resolve.retries: unknown field; allowed: RESOLVE"),
     (
         r#"{"resolve":{},"index":{}}"#,
@@ -230,7 +245,8 @@ const SHORTHANDS: &[(&str, &str)] = &[
         "FIELDS",
         "key, path_prefix, resolve, index, shuffle_shard, target, allowed_targets, on_error, fallback, response_headers, metadata, runtime, membership, per_route",
     ),
-    ("RESOLVE", "cluster, path, query, timeout, max_in_flight"),
+    ("RESOLVE", "cluster, path, query, timeout, cache, max_in_flight"),
+    ("CACHE", "ttl, max_entries, negative_ttl, stale_if_error"),
     ("TARGETS", "authority, dynamic_host, header"),
     ("INDEX", "mode, replicas, base, hosts"),
     ("SHARD", "total_hosts, shard_size, algorithm, base, hosts, pick, seed"),

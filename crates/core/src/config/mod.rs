@@ -106,8 +106,34 @@ pub struct ResolveConfig {
     pub query: Option<String>,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// How answers are remembered, if they are.
+    pub cache: Option<CacheConfig>,
     /// How many questions one worker may have under way.
     pub max_in_flight: usize,
+}
+
+/// How the resolver's answers are remembered, in each worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// How long an answer is taken for true.
+    pub ttl: Duration,
+    /// How many answers are remembered.
+    pub max_entries: usize,
+    /// How long a failure is remembered.
+    pub negative_ttl: Duration,
+    /// How long after `ttl` an answer may still be used when the resolver fails.
+    pub stale_if_error: Duration,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(5),
+            max_entries: 10_000,
+            negative_ttl: Duration::from_secs(1),
+            stale_if_error: Duration::from_secs(60),
+        }
+    }
 }
 
 impl Default for ResolveConfig {
@@ -117,6 +143,7 @@ impl Default for ResolveConfig {
             path: "/where".to_owned(),
             query: None,
             timeout: Duration::from_secs(1),
+            cache: None,
             max_in_flight: 1024,
         }
     }

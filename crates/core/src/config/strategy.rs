@@ -2,7 +2,9 @@
 
 use super::node::{Checked, Node, Object};
 use super::read::{cluster, header_name, parameter, path};
-use super::{Fallback, IndexConfig, Instances, Pick, ResolveConfig, ShuffleConfig, TargetConfig};
+use super::{
+    CacheConfig, Fallback, IndexConfig, Instances, Pick, ResolveConfig, ShuffleConfig, TargetConfig,
+};
 use crate::authority::HostPort;
 use crate::index::IndexMode;
 use crate::shuffle::{Algorithm, MAX_HOSTS};
@@ -11,6 +13,9 @@ use std::time::Duration;
 
 /// The most questions a worker may have under way.
 const MOST_IN_FLIGHT: u32 = 1_000_000;
+
+/// The most answers a worker may remember: a few hundred megabytes' worth.
+const MOST_ENTRIES: u32 = 1_000_000;
 
 /// What the seeds' filters have without being told otherwise.
 const DEFAULT_TOTAL_HOSTS: u32 = 8;
@@ -27,7 +32,7 @@ const NOT_TARGETS: [&str; 7] =
     ["host", "connection", "content-length", "transfer-encoding", "te", "upgrade", "keep-alive"];
 
 pub fn resolve(node: &Node<'_>) -> Checked<ResolveConfig> {
-    let fields = node.object(&["cluster", "path", "query", "timeout", "max_in_flight"])?;
+    let fields = node.object(&["cluster", "path", "query", "timeout", "cache", "max_in_flight"])?;
     let default = ResolveConfig::default();
     Ok(ResolveConfig {
         cluster: fields.get_or("cluster", default.cluster, |node| cluster(&node))?,
@@ -35,9 +40,25 @@ pub fn resolve(node: &Node<'_>) -> Checked<ResolveConfig> {
         query: fields.get_opt("query", |node| parameter(&node))?,
         // Envoy counts in whole milliseconds and takes 0 for no limit at all.
         timeout: fields.get_or("timeout", default.timeout, |node| node.duration(Duration::from_millis(1)))?,
+        cache: fields.get_opt("cache", |node| cache(&node))?,
         max_in_flight: fields.get_or("max_in_flight", default.max_in_flight, |node| {
             Ok(node.integer(1..=MOST_IN_FLIGHT)? as usize)
         })?,
+    })
+}
+
+fn cache(node: &Node<'_>) -> Checked<CacheConfig> {
+    let fields = node.object(&["ttl", "max_entries", "negative_ttl", "stale_if_error"])?;
+    let default = CacheConfig::default();
+    Ok(CacheConfig {
+        ttl: fields.get_or("ttl", default.ttl, |node| node.duration(Duration::from_millis(1)))?,
+        max_entries: fields.get_or("max_entries", default.max_entries, |node| {
+            Ok(node.integer(1..=MOST_ENTRIES)? as usize)
+        })?,
+        negative_ttl: fields
+            .get_or("negative_ttl", default.negative_ttl, |node| node.duration(Duration::ZERO))?,
+        stale_if_error: fields
+            .get_or("stale_if_error", default.stale_if_error, |node| node.duration(Duration::ZERO))?,
     })
 }
 

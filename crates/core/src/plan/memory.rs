@@ -1,5 +1,6 @@
 //! What a worker remembers between requests.
 
+use super::answers::{Answers, CacheEvent};
 use super::instances::Fleet;
 use super::Shuffle;
 use crate::cache::Cache;
@@ -20,6 +21,7 @@ pub struct Memory {
     shards: Cache<Remembered>,
     members: Vec<u32>,
     random: u64,
+    pub(super) answers: Answers,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +54,13 @@ impl Memory {
             shards: Cache::new(SHARD_CACHE),
             members: Vec::new(),
             random,
+            answers: Answers::default(),
         }
+    }
+
+    /// What the cache of answers had to say to the last decision, once.
+    pub fn take_cache_event(&mut self) -> Option<CacheEvent> {
+        self.answers.event.take()
     }
 
     /// The instance at `place`, worked out at most once.

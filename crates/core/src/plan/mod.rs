@@ -2,13 +2,15 @@
 //!
 //! A [`Plan`] never changes. What changes as requests run (caches, turns taken) is a worker's [`Memory`].
 
+mod answers;
 mod instances;
 mod memory;
 
+pub use answers::CacheEvent;
 pub use memory::Memory;
 
 use crate::authority::{HostPort, TargetPattern};
-use crate::config::{Config, Instances, OnError, Pick, Strategy, TargetConfig};
+use crate::config::{CacheConfig, Config, Instances, OnError, Pick, Strategy, TargetConfig};
 use crate::index::IndexMode;
 use crate::key::{Key, KeyError, KeySource};
 use crate::live::{Live, Number};
@@ -44,7 +46,7 @@ pub struct Plan {
 
 #[derive(Debug)]
 enum Compiled {
-    Resolve { resolve: Resolve, rules: Rules, fallback: Option<Index> },
+    Resolve { resolve: Resolve, rules: Rules, cache: Option<CacheConfig>, fallback: Option<Index> },
     Index(Index),
     Shuffle(Shuffle),
 }
@@ -123,6 +125,7 @@ impl Plan {
                         max_in_flight: resolve.max_in_flight,
                     },
                     rules: main_rules,
+                    cache: resolve.cache,
                     fallback: fallback.map(|fallback| Index {
                         mode: fallback.index.mode,
                         fleet: Fleet::new(fallback.index.instances, rules(Some(fallback.target))),
@@ -138,6 +141,11 @@ impl Plan {
             response_headers: config.response_headers,
             owned_headers,
         }
+    }
+
+    /// Whether the resolver's answers are remembered, and requests for one key share one question.
+    pub fn caches(&self) -> bool {
+        matches!(self.strategy, Compiled::Resolve { cache: Some(_), .. })
     }
 
     /// How the resolver is asked, if it is.
@@ -159,8 +167,14 @@ impl Plan {
         self.response_headers
     }
 
-    /// A request's headers are here, and this is what is said from outside.
-    pub fn on_request(&self, memory: &mut Memory, head: &impl RequestHead, live: &Live<'_>) -> Step {
+    /// A request's headers are here, and this is what is said from outside. `now` is in milliseconds.
+    pub fn on_request(
+        &self,
+        memory: &mut Memory,
+        head: &impl RequestHead,
+        live: &Live<'_>,
+        now: u64,
+    ) -> Step {
         if !live.enabled() {
             return Step::Pass;
         }
@@ -179,8 +193,14 @@ impl Plan {
             }
         };
         let routed = match &self.strategy {
-            Compiled::Resolve { resolve, fallback, .. } => {
-                let kept = fallback.is_some().then(|| key.bytes().into());
+            Compiled::Resolve { resolve, cache, fallback, .. } => {
+                if cache.is_some() {
+                    let (replicas, _) = live.number(Number::Replicas, key.bytes(), 0);
+                    if let Some(known) = memory.answers.get(key.bytes(), replicas, now) {
+                        return self.conclude(memory, Some(key.bytes()), known, live);
+                    }
+                }
+                let kept = (fallback.is_some() || cache.is_some()).then(|| key.bytes().into());
                 return Step::Ask(Question { path: resolve.path_for(&key), key: kept });
             }
             Compiled::Index(index) => index.route(memory, key.bytes(), live),
@@ -196,20 +216,38 @@ impl Plan {
         key: Option<&[u8]>,
         answer: Answer<'_>,
         live: &Live<'_>,
+        now: u64,
     ) -> Step {
-        let Compiled::Resolve { rules, fallback, .. } = &self.strategy else {
+        let Compiled::Resolve { rules, cache, .. } = &self.strategy else {
             // Only a resolver gives answers.
             return self.refuse(Rejection::CalloutFailed);
         };
-        let rejection = match rules.route_by(answer) {
+        let mut outcome = rules.route_by(answer);
+        if let (Some(cache), Some(key)) = (cache, key) {
+            outcome = memory.answers.settle(cache, key, outcome, now);
+        }
+        self.conclude(memory, key, outcome, live)
+    }
+
+    /// What the resolver's verdict, old or new, means for a request.
+    fn conclude(
+        &self,
+        memory: &mut Memory,
+        key: Option<&[u8]>,
+        outcome: Result<Route, Rejection>,
+        live: &Live<'_>,
+    ) -> Step {
+        let rejection = match outcome {
             Ok(route) => return Step::Route(route),
             Err(rejection) => rejection,
         };
-        match (fallback, key) {
-            (Some(index), Some(key)) => match index.route(memory, key, live) {
-                Ok(route) => Step::Route(route),
-                Err(_) => self.refuse(rejection),
-            },
+        match (&self.strategy, key) {
+            (Compiled::Resolve { fallback: Some(index), .. }, Some(key)) => {
+                match index.route(memory, key, live) {
+                    Ok(route) => Step::Route(route),
+                    Err(_) => self.refuse(rejection),
+                }
+            }
             _ => self.refuse(rejection),
         }
     }
