@@ -6,7 +6,7 @@ WASM := dist/pinroute.wasm
 DEV := target/debug/pinroute-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint wasm build targets clean
+.PHONY: help run test lint wasm trap build targets clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -14,7 +14,7 @@ help: ## list what can be made
 run: wasm build ## build everything and start the whole demo on loopback; Ctrl-C stops it
 	@exec $(DEV) run
 
-test: wasm build ## unit, property, contract and end-to-end tests against a real Envoy
+test: wasm trap build ## unit, property, contract and end-to-end tests against a real Envoy
 	$(DEV) envoy >/dev/null
 	$(CARGO) test --workspace
 
@@ -31,6 +31,11 @@ wasm: targets ## only dist/pinroute.wasm, with its sha256 beside it
 	@cp target/$(WASM_TARGET)/wasm/pinroute.wasm $(WASM)
 	@cd dist && sha256sum pinroute.wasm > pinroute.wasm.sha256
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes, sha256 $$(cut -d' ' -f1 dist/pinroute.wasm.sha256)"
+
+# The filter with a way to make it trap, for the tests of what happens then.
+trap: wasm
+	@$(CARGO) build --locked --quiet --package pinroute --target $(WASM_TARGET) --profile wasm --features provoke-trap
+	@cp target/$(WASM_TARGET)/wasm/pinroute.wasm dist/pinroute-trap.wasm
 
 build: targets
 	@echo "building the server and the tools"

@@ -52,6 +52,10 @@ impl Context for Http {}
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         metrics::with(|metrics| metrics.requests.add_one());
+        #[cfg(feature = "provoke-trap")]
+        if host::request_header("x-provoke-trap").is_some() {
+            std::process::abort();
+        }
         let policy = match self.plugin.policy() {
             Ok(policy) => policy,
             Err(WrongRoute) => {

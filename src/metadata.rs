@@ -40,9 +40,13 @@ impl MetadataNumbers {
         if let Some(known) = self.known.borrow_mut().get(&bytes) {
             return known;
         }
-        // Two clusters may have the same metadata but another past, so a name goes with what was good.
         let mut whose = name.as_bytes().to_vec();
         whose.extend(host::property(&["xds", name]).unwrap_or_default());
+        // What holds beside an unusable value depends on whose it is, and on what was before.
+        let bytes_of_whom = [bytes.as_slice(), &whose].concat();
+        if let Some(known) = self.known.borrow_mut().get(&bytes_of_whom) {
+            return known;
+        }
         let last = self.last_good.borrow_mut().get(&whose).unwrap_or_default();
         let mut skipped = Vec::new();
         let numbers = Numbers::read(&bytes, &self.namespace, last, &mut skipped);
@@ -57,7 +61,8 @@ impl MetadataNumbers {
             metrics::with(|metrics| metrics.runtime_invalid.add_one());
         }
         self.last_good.borrow_mut().insert(&whose, numbers, 0);
-        self.known.borrow_mut().insert(&bytes, numbers, 0);
+        let known_by = if skipped.is_empty() { &bytes } else { &bytes_of_whom };
+        self.known.borrow_mut().insert(known_by, numbers, 0);
         numbers
     }
 }

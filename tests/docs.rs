@@ -48,7 +48,6 @@ fn page(path: &str) -> Page {
         }
     }
     assert!(open.is_none(), "{}: a block without an end", open.unwrap().place);
-    assert!(!page.blocks.is_empty(), "{path}: no block was found");
     page
 }
 
@@ -99,8 +98,11 @@ fn plugin(document: &Value, place: &str) -> Config {
     Config::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{place}: {error}\n{text}"))
 }
 
-/// Every plugin configuration inside a piece of an Envoy configuration.
+/// Every plugin configuration inside a piece of an Envoy configuration, and every one for a route.
 fn plugins_within(document: &Value, place: &str) {
+    if let Some(config) = document.pointer("/filter_metadata/pinroute") {
+        Config::for_route(config).unwrap_or_else(|error| panic!("{place}: {error}\n{config}"));
+    }
     let children: Vec<&Value> = match document {
         Value::Array(items) => items.iter().collect(),
         Value::Object(members) => members.values().collect(),
@@ -132,6 +134,18 @@ fn every_block_is_what_it_says_it_is() {
             (Some("plugin"), Some("defaults")) => {
                 assert_eq!(plugin(&document, &block.place), Config::parse(b"").unwrap(), "{}", block.place);
             }
+            // All that this field holds says what it would mean empty.
+            (Some("plugin"), Some(field)) => {
+                let mut without = document.clone();
+                *without.pointer_mut(&format!("/{}", field.replace('.', "/"))).expect(&block.place) =
+                    json!({});
+                assert_eq!(
+                    plugin(&document, &block.place),
+                    plugin(&without, &block.place),
+                    "{}",
+                    block.place
+                );
+            }
             (Some(other), _) => panic!("{}: an unknown mark {other:?}", block.place),
         }
         plugins += usize::from(block.info.contains("plugin"));
@@ -155,6 +169,10 @@ impl Options {
         let mut document = json!({ UNKNOWN: 0 });
         for name in within.rsplit('.').filter(|name| !name.is_empty()) {
             document = json!({ name: document });
+        }
+        if within.starts_with("fallback.target") {
+            // Without its formula a fallback is looked at no further.
+            document["fallback"]["index"] = json!({});
         }
         let error = Config::parse(document.to_string().as_bytes()).expect_err(within);
         match error.path.strip_prefix(within) {
@@ -216,6 +234,7 @@ fn every_rejection_is_documented() {
         Rejection::NoHostport,
         Rejection::TargetNotAllowed,
         Rejection::Overloaded,
+        Rejection::RouteConfig,
     ];
     let documented: BTreeSet<_> = page("README.md")
         .table("What a request sees")
@@ -260,20 +279,30 @@ fn metrics_and_variables_are_those_of_the_code() {
     assert_eq!(first_column("The server"), variables);
 }
 
+/// Lines, without those that are comments.
+fn without_comments<'t>(lines: impl Iterator<Item = &'t str>) -> String {
+    lines.filter(|line| !line.trim_start().starts_with('#')).map(|line| format!("{line}\n")).collect()
+}
+
 #[test]
-fn the_difference_to_lua_is_the_real_one() {
-    let readme = page("README.md");
-    let block = readme.blocks.iter().find(|block| block.info == "diff").expect("a diff");
-    let hunks: Vec<&str> = block.text.split("@@").skip(2).step_by(2).collect();
-    assert!(hunks.len() >= 2, "{}", block.place);
-    for (file, own) in [("envoy/envoy-lua.yaml", '-'), ("envoy/envoy.yaml", '+')] {
-        let whole = read(file);
-        for hunk in &hunks {
-            let lines = hunk.lines().filter_map(|line| line.strip_prefix([' ', own]));
-            let side: String = lines.map(|line| format!("{line}\n")).collect();
-            assert!(!side.is_empty() && whole.contains(&side), "{file} does not have\n{side}");
+fn differences_between_shipped_configurations_are_the_real_ones() {
+    let mut diffs = 0;
+    for block in pages().iter().flat_map(|page| &page.blocks) {
+        let Some(files) = block.info.strip_prefix("diff") else { continue };
+        diffs += 1;
+        let (old, new) = files.trim().split_once(' ').expect(&block.place);
+        let [mut patched, expected] = [old, new].map(|file| without_comments(read(file).lines()));
+        let hunks: Vec<&str> = block.text.split("@@").skip(2).step_by(2).collect();
+        assert!(!hunks.is_empty(), "{}", block.place);
+        for hunk in hunks {
+            let [before, after] = ['-', '+']
+                .map(|own| without_comments(hunk.lines().filter_map(|line| line.strip_prefix([' ', own]))));
+            assert_eq!(patched.matches(&before).count(), 1, "{}: {old} does not have\n{before}", block.place);
+            patched = patched.replace(&before, &after);
         }
+        assert!(patched == expected, "{}: the hunks do not turn {old} into {new}", block.place);
     }
+    assert!(diffs >= 4, "only {diffs} differences");
 }
 
 #[test]
@@ -305,7 +334,9 @@ fn commands_exist() {
     let makefile = read("Makefile");
     let demo = read("crates/testkit/src/bin/pinroute-dev.rs")
         .replace("{LISTEN}", "127.0.0.1:10000")
-        .replace("{ADMIN}", "127.0.0.1:9901");
+        .replace("{ADMIN}", "127.0.0.1:9901")
+        .replace("{SHARDS}", "127.0.0.1:10001")
+        .replace("{SHARDS_ADMIN}", "127.0.0.1:9902");
     let (mut targets, mut calls) = (0, 0);
     for page in pages() {
         let prose = page.prose.join("\n");

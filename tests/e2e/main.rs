@@ -6,6 +6,7 @@ mod configuration;
 mod hostile;
 mod index;
 mod live_admin;
+mod live_rtds;
 mod per_route;
 mod requests;
 mod routing;

@@ -164,7 +164,7 @@ pub fn value_to_json(bytes: &[u8]) -> Option<Value> {
 }
 
 /// Visits every single value in a `google.protobuf.Struct`, with the names that lead to it joined by dots.
-/// A list counts as [`Scalar::Other`]. Whether the bytes are a Struct, and one that does not nest too deep.
+/// An object and a list count as [`Scalar::Other`], the object before what it holds. Whether the bytes are a Struct, and one that does not nest too deep.
 pub fn walk(bytes: &[u8], visit: &mut dyn FnMut(&str, Scalar<'_>)) -> bool {
     walk_object(bytes, &mut String::new(), MAX_DEPTH, visit).is_some()
 }
@@ -188,7 +188,11 @@ fn walk_object(
                 (2, Wire::Fixed64(bits)) => visit(path, Scalar::Number(f64::from_bits(bits))),
                 (3, wire) => visit(path, Scalar::Text(wire.text()?)),
                 (4, Wire::Varint(truth)) => visit(path, Scalar::Bool(truth != 0)),
-                (5, wire) => walk_object(wire.bytes()?, path, depth, visit)?,
+                (5, wire) => {
+                    // As well as what it holds: where a number is wanted, an object is a mistake.
+                    visit(path, Scalar::Other);
+                    walk_object(wire.bytes()?, path, depth, visit)?;
+                }
                 (1, Wire::Varint(_)) | (6, Wire::Bytes(_)) => visit(path, Scalar::Other),
                 (1..=6, _) => return None,
                 _ => {}

@@ -19,7 +19,7 @@ pub enum CacheEvent {
 }
 
 /// Answers by key. Times are in milliseconds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Answers {
     known: Option<Cache<Known>>,
     /// How many instances there were said to be. With another number, other instances own the keys.
@@ -36,12 +36,6 @@ struct Known {
     usable_until: u64,
     /// Whether it stands in already.
     stale: bool,
-}
-
-impl Default for Answers {
-    fn default() -> Self {
-        Self { known: None, replicas: 0, event: None }
-    }
 }
 
 impl Answers {

@@ -17,7 +17,8 @@ use tokio::signal::unix::{signal, SignalKind};
 const USAGE: &str = "\
 usage: pinroute-dev COMMAND
 
-  run        start the demo on loopback (Envoy 10000, admin 9901) until Ctrl-C
+  run        start the demo on loopback until Ctrl-C: Envoy on 10000, admin 9901, and another
+             on 10001, admin 9902, for shuffle sharding
   envoy      print the path of the Envoy binary; installs it if there is none
   validate   have Envoy check every configuration in envoy/
   isolation [--out DIR]
@@ -27,9 +28,26 @@ ENVOY=FILE names an Envoy binary, PINROUTE_ENVOY_VERSION=1.39.3 asks for another
 
 const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 10000));
 const ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9901));
-/// The second server listens on the address after it.
-const SERVER_1: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 77, 0, 1), SERVER_PORT);
-const SERVER_2: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 77, 0, 2), SERVER_PORT);
+/// The same for shuffle sharding.
+const SHARDS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 10001));
+const SHARDS_ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9902));
+
+/// One Envoy of the demo, with the servers behind it.
+struct Stage {
+    /// A file in `envoy/`.
+    config: &'static str,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    /// The third byte of the servers' addresses.
+    network: u8,
+    /// How many servers.
+    servers: u8,
+}
+
+const STAGES: [Stage; 2] = [
+    Stage { config: "envoy.yaml", listen: LISTEN, admin: ADMIN, network: 0, servers: 2 },
+    Stage { config: "shuffle-shard.yaml", listen: SHARDS, admin: SHARDS_ADMIN, network: 1, servers: 8 },
+];
 
 /// Between two looks at whether everything still runs.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
@@ -74,15 +92,7 @@ fn complaint(words: &[&str]) -> String {
 
 /// The demo. Processes are started from the main thread, so they end with it however that ends.
 fn run() -> Result<()> {
-    for (what, addr) in [
-        ("Envoy", LISTEN),
-        ("Envoy's admin interface", ADMIN),
-        ("server 1", SERVER_1.into()),
-        ("server 2", SERVER_2.into()),
-    ] {
-        TcpListener::bind(addr)
-            .with_context(|| format!("{addr} is needed for {what} but taken; stop what listens there"))?;
-    }
+    STAGES.iter().try_for_each(Stage::ensure_free)?;
     // It may take minutes to download, and can be interrupted as long as no signal is caught.
     let envoy = envoy_binary()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -91,25 +101,49 @@ fn run() -> Result<()> {
     })?;
     println!("Envoy is {}", envoy.display());
     // Outside of the runtime: a lab has one of its own.
-    let lab = Lab::builder("envoy.yaml")
-        .concurrency(2)
-        .fixed(LISTEN, ADMIN, SERVER_1)
-        .progress(|line| println!("{line}"))
-        .start()?;
+    let labs = STAGES.iter().map(Stage::start).collect::<Result<Vec<_>>>()?;
     println!("{}", invitation());
     let watched: Result<()> = runtime.block_on(async {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => return Ok(()),
                 _ = terminate.recv() => return Ok(()),
-                () = tokio::time::sleep(WATCH_INTERVAL) => still_running(&lab)?,
+                () = tokio::time::sleep(WATCH_INTERVAL) => labs.iter().try_for_each(still_running)?,
             }
         }
     });
-    drop(lab);
+    drop(labs);
     watched?;
     println!("stopped");
     Ok(())
+}
+
+impl Stage {
+    /// Where the server of this number, counted from 1, listens.
+    fn server(&self, number: u8) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::new(127, 77, self.network, number), SERVER_PORT)
+    }
+
+    fn ensure_free(&self) -> Result<()> {
+        let servers =
+            (1..=self.servers).map(|number| (format!("server {number}"), self.server(number).into()));
+        let envoy = [("Envoy".to_owned(), self.listen), ("Envoy's admin interface".to_owned(), self.admin)];
+        for (what, addr) in envoy.into_iter().chain(servers) {
+            TcpListener::bind(addr)
+                .with_context(|| format!("{addr} is needed for {what} but taken; stop what listens there"))?;
+        }
+        Ok(())
+    }
+
+    fn start(&self) -> Result<Lab> {
+        println!("envoy/{}:", self.config);
+        Lab::builder(self.config)
+            .replicas(self.servers)
+            .concurrency(2)
+            .fixed(self.listen, self.admin, self.server(1))
+            .progress(|line| println!("  {line}"))
+            .start()
+    }
 }
 
 fn still_running(lab: &Lab) -> Result<()> {
@@ -130,6 +164,13 @@ The demo is running. In another terminal:
   curl 'http://{LISTEN}/join?client_id=123'     # lands exactly there, every time
   curl 'http://{LISTEN}/join'                   # refused: no client_id
   curl -s 'http://{ADMIN}/stats?filter=pinroute'  # what the filter counted
+
+Shuffle sharding, 2 of 8 servers for each customer:
+
+  curl -sI -H 'x-customer-id: customer-A' http://{SHARDS}/headers | grep -E 'x-(shard|target)'
+  for n in 1 2 3 4 5 6; do curl -sI -H 'x-customer-id: customer-A' http://{SHARDS}/echo/$n | grep x-target; done
+  curl -s -H 'x-customer-id: customer-A' -H 'x-target-cluster: backend_0' http://{SHARDS}/headers  # replaced
+  curl -s 'http://{SHARDS_ADMIN}/stats?filter=pinroute'
 
 Ctrl-C stops it."
     )

@@ -1,0 +1,253 @@
+//! A scriptable xDS server: it pushes what a test says, misbehaves when told, and records what clients say.
+//!
+//! It speaks the state-of-the-world protocol for runtime, clusters, endpoints, routes, listeners and
+//! extension configurations, each by its own service and all by the aggregated one (ADS). A new
+//! subscription is answered at once if there is anything, an ACK or a NACK never is. Clients get only what
+//! they subscribed to; no names mean everything for clusters and listeners.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use pinroute_testkit::lab::Lab;
+//! use pinroute_testkit::xds::{Xds, RUNTIME};
+//! use serde_json::json;
+//!
+//! let xds = Xds::start()?;
+//! xds.set_runtime("runtime", &json!({"pinroute": {"shards": 8}}))?;
+//! // The address of `xds_cluster` in the shipped configurations becomes that of this server.
+//! let lab = Lab::builder("shuffle-shard-rtds.yaml").address(("control-plane", 18000), xds.addr()).start()?;
+//! let pushed = xds.set_runtime("runtime", &json!({"pinroute": {"shards": 9}}))?;
+//! assert_eq!(pushed.version, "2");
+//! xds.stop();
+//! assert_eq!(xds.streams(RUNTIME), 0);
+//! xds.restart()?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod port;
+mod record;
+mod resources;
+mod service;
+mod state;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use anyhow::Result;
+use envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
+use prost::Message;
+use serde_json::{json, Value};
+use tokio::runtime::Runtime;
+use tonic::Status;
+
+pub use envoy_types;
+pub use record::{Pushed, Request};
+pub use resources::{EdsCluster, WasmFilter};
+pub use tonic::Code;
+
+use crate::locked;
+use port::{Manner, Port};
+use state::State;
+
+/// Type URL of clusters (CDS).
+pub const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+/// Type URL of a cluster's endpoints (EDS).
+pub const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+/// Type URL of extension configurations (ECDS).
+pub const EXTENSION_CONFIG: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
+/// Type URL of listeners (LDS).
+pub const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
+/// Type URL of route configurations (RDS).
+pub const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+/// Type URL of runtime layers (RTDS).
+pub const RUNTIME: &str = "type.googleapis.com/envoy.service.runtime.v3.Runtime";
+
+/// What Envoy's own cluster for this server is called.
+pub const XDS_CLUSTER: &str = "xds_cluster";
+
+/// A server on 127.0.0.1, HTTP/2 without TLS on a free port, until it is dropped.
+///
+/// Methods that take a `type_url` concern the streams of its own service and those ADS streams that asked
+/// for the type. Resources, versions and records outlive a [`restart`](Self::restart).
+#[derive(Debug)]
+pub struct Xds {
+    port: Port,
+    state: Arc<Mutex<State>>,
+    /// Serves as long as it lives.
+    runtime: Mutex<Option<Runtime>>,
+}
+
+// Coming and going.
+
+impl Xds {
+    /// Starts a server that has no resources yet.
+    ///
+    /// # Errors
+    /// If no port can be bound.
+    pub fn start() -> Result<Self> {
+        let xds = Self { port: Port::new()?, state: Arc::default(), runtime: Mutex::new(None) };
+        xds.restart()?;
+        Ok(xds)
+    }
+
+    /// Where it listens; the same after a restart.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr
+    }
+
+    /// Resets all connections and closes the port, so that connections are refused.
+    pub fn stop(&self) {
+        drop(locked(&self.runtime).take());
+    }
+
+    /// Serves on the same port, with no connection left of whatever was before.
+    ///
+    /// # Errors
+    /// If it cannot listen there any more.
+    pub fn restart(&self) -> Result<()> {
+        self.listen(Manner::Serve)
+    }
+
+    /// Accepts connections on the same port and closes each at once, until [`restart`](Self::restart) or
+    /// [`stop`](Self::stop). Connections that are open now are reset.
+    ///
+    /// # Errors
+    /// If it cannot listen there any more.
+    pub fn close_at_once(&self) -> Result<()> {
+        self.listen(Manner::CloseAtOnce)
+    }
+
+    fn listen(&self, manner: Manner) -> Result<()> {
+        let mut runtime = locked(&self.runtime);
+        drop(runtime.take());
+        *runtime = Some(self.port.listen(manner, &self.state)?);
+        Ok(())
+    }
+
+    /// The cluster [`XDS_CLUSTER`] for this server, for the `static_resources` of a hand-made configuration.
+    #[must_use]
+    pub fn envoy_cluster(&self) -> Value {
+        let address = json!({"address": self.addr().ip().to_string(), "port_value": self.addr().port()});
+        let endpoint = json!({"endpoint": {"address": {"socket_address": address}}});
+        json!({
+            "name": XDS_CLUSTER,
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "load_assignment": {"cluster_name": XDS_CLUSTER, "endpoints": [{"lb_endpoints": [endpoint]}]},
+            "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {}},
+            }},
+        })
+    }
+}
+
+// Resources. Each call gives the type a new version and pushes to every stream that subscribed to the name.
+
+impl Xds {
+    /// Sets a runtime layer, a JSON object: nested objects become nested structs.
+    ///
+    /// # Errors
+    /// If it is no object.
+    pub fn set_runtime(&self, name: &str, layer: &Value) -> Result<Pushed> {
+        Ok(self.set_resource(RUNTIME, name, resources::runtime(name, layer)?.encode_to_vec()))
+    }
+
+    /// Sets a cluster.
+    ///
+    /// # Errors
+    /// If its metadata are no JSON objects.
+    pub fn set_cluster(&self, cluster: &EdsCluster) -> Result<Pushed> {
+        Ok(self.set_resource(CLUSTER, cluster.name(), cluster.message()?.encode_to_vec()))
+    }
+
+    /// Sets a cluster's endpoints, each with its metadata `envoy.lb`: a JSON object, or null for none.
+    ///
+    /// # Errors
+    /// If metadata are neither.
+    pub fn set_endpoints(&self, cluster: &str, endpoints: &[(SocketAddr, Value)]) -> Result<Pushed> {
+        let message = resources::endpoints(cluster, endpoints)?;
+        Ok(self.set_resource(ENDPOINTS, cluster, message.encode_to_vec()))
+    }
+
+    /// Sets the configuration of a Wasm HTTP filter.
+    ///
+    /// # Errors
+    /// If the module's path is not UTF-8.
+    pub fn set_extension_config(&self, name: &str, filter: &WasmFilter<'_>) -> Result<Pushed> {
+        Ok(self.set_resource(EXTENSION_CONFIG, name, filter.message(name)?.encode_to_vec()))
+    }
+
+    /// Sets any resource, given its encoded message.
+    pub fn set_resource(&self, type_url: &str, name: &str, message: Vec<u8>) -> Pushed {
+        locked(&self.state).set(type_url, name, Some(message))
+    }
+
+    /// Removes a resource.
+    pub fn remove_resource(&self, type_url: &str, name: &str) -> Pushed {
+        locked(&self.state).set(type_url, name, None)
+    }
+}
+
+// Mischief. It reaches every open stream of a type and changes nothing of what the server holds.
+
+impl Xds {
+    /// Sends a response as it is, nonce included.
+    pub fn push_raw(&self, type_url: &str, response: &DiscoveryResponse) -> Pushed {
+        let bytes = response.encode_to_vec();
+        let (at, streams) = locked(&self.state).send(type_url, &bytes, Some(&response.nonce));
+        Pushed { version: response.version_info.clone(), at, streams }
+    }
+
+    /// Sends a gRPC message of these bytes, which need be no response at all.
+    pub fn push_garbage(&self, type_url: &str, bytes: &[u8]) -> Pushed {
+        let (at, streams) = locked(&self.state).send(type_url, bytes, None);
+        Pushed { version: String::new(), at, streams }
+    }
+
+    /// Ends the streams with a gRPC status; says how many there were. Connections stay.
+    pub fn end_streams(&self, type_url: &str, code: Code, message: &str) -> usize {
+        locked(&self.state).end(type_url, &Status::new(code, message))
+    }
+}
+
+// What clients did.
+
+impl Xds {
+    /// Streams that are open now.
+    #[must_use]
+    pub fn streams(&self, type_url: &str) -> usize {
+        locked(&self.state).streams(type_url)
+    }
+
+    /// Streams so far.
+    #[must_use]
+    pub fn streams_ever(&self, type_url: &str) -> usize {
+        locked(&self.state).streams_ever(type_url)
+    }
+
+    /// Requests so far, in the order they came.
+    #[must_use]
+    pub fn requests(&self, type_url: &str) -> Vec<Request> {
+        locked(&self.state).requests(type_url).to_vec()
+    }
+
+    /// The messages of all NACKs so far.
+    #[must_use]
+    pub fn nacks(&self, type_url: &str) -> Vec<String> {
+        locked(&self.state).requests(type_url).iter().filter_map(|request| request.error.clone()).collect()
+    }
+
+    /// The version that was accepted last, on whichever stream.
+    #[must_use]
+    pub fn acked_version(&self, type_url: &str) -> Option<String> {
+        let state = locked(&self.state);
+        let accepted = |request: &&Request| request.error.is_none() && !request.nonce.is_empty();
+        let last = state.requests(type_url).iter().rev().find(accepted)?;
+        Some(last.version.clone()).filter(|version| !version.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,455 @@
+//! Live values pushed to the filter by the Runtime Discovery Service, in an Envoy with several workers.
+
+use crate::shuffle::{answer_directly, shown};
+use pinroute_testkit::config::Shipped;
+use pinroute_testkit::http::Client;
+use pinroute_testkit::lab::{Lab, LabBuilder};
+use pinroute_testkit::xds::envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
+use pinroute_testkit::xds::envoy_types::pb::google::protobuf::Any;
+use pinroute_testkit::xds::{EdsCluster, WasmFilter, Xds, EXTENSION_CONFIG, RUNTIME};
+use pinroute_testkit::{eventually, paths};
+use serde_json::{json, Value};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Enough connections that the kernel gives some to each worker.
+const CONNECTIONS: usize = 16;
+
+fn rtds_lab(xds: &Xds, workers: u32) -> LabBuilder {
+    Lab::builder("shuffle-shard-rtds.yaml")
+        .replicas(1)
+        .concurrency(workers)
+        .address(("control-plane", 18000), xds.addr())
+        .edit(answer_directly)
+}
+
+fn clients(lab: &Lab) -> Vec<Client> {
+    (0..CONNECTIONS).map(|_| lab.client()).collect()
+}
+
+fn config_of(client: &Client, customer: &str) -> String {
+    let answer = client.request("GET", "/", &[("x-customer-id", customer)], b"").unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    shown(&answer)[1].to_owned()
+}
+
+/// Waits until all connections, and so all workers, use this for a customer.
+fn wait_for(clients: &[Client], customer: &str, expected: &str) {
+    for client in clients {
+        eventually(SOON, || match config_of(client, customer) {
+            config if config == expected => Ok(()),
+            config => Err(format!("{customer}: {config}, not yet {expected}")),
+        })
+        .unwrap();
+    }
+}
+
+fn stat(lab: &Lab, name: &str) -> u64 {
+    lab.envoy.stat(&format!("wasmcustom.pinroute_runtime.{name}")).unwrap()
+}
+
+fn values(total_hosts: u32, sizes: &[(&str, u32)]) -> Value {
+    let customers: serde_json::Map<_, _> = sizes
+        .iter()
+        .map(|(customer, size)| ((*customer).to_owned(), json!({ "shard_size": size })))
+        .collect();
+    json!({ "shuffle_sharding": { "total_hosts": total_hosts, "default_shard_size": 2, "customer": customers } })
+}
+
+#[test]
+fn the_seeds_time_line() {
+    let xds = Xds::start().unwrap();
+    let lab = rtds_lab(&xds, 2).start().unwrap();
+    let clients = clients(&lab);
+    assert_eq!(config_of(&clients[0], "customer-A"), "2/8", "as configured until somebody says otherwise");
+    let all_two = [("customer-A", 2), ("customer-B", 2), ("customer-C", 2)];
+    let line = [
+        (values(8, &all_two), ["2/8", "2/8", "2/8"]),
+        (values(12, &[("customer-A", 3), ("customer-B", 2), ("customer-C", 2)]), ["3/12", "2/12", "2/12"]),
+        (values(12, &[("customer-A", 3), ("customer-B", 4), ("customer-C", 2)]), ["3/12", "4/12", "2/12"]),
+        // Flat names and numbers as text mean the same.
+        (
+            json!({ "shuffle_sharding.total_hosts": "9", "shuffle_sharding.customer-A.shard_size": "5" }),
+            ["5/9", "2/9", "2/9"],
+        ),
+        (json!({}), ["2/8", "2/8", "2/8"]),
+    ];
+    for (layer, expected) in line {
+        xds.set_runtime("runtime", &layer).unwrap();
+        for (customer, expected) in ["customer-A", "customer-B", "customer-C"].iter().zip(expected) {
+            wait_for(&clients, customer, expected);
+        }
+    }
+    assert_eq!((stat(&lab, "updates"), stat(&lab, "connected"), stat(&lab, "version")), (5, 1, 5));
+    assert_eq!(xds.acked_version(RUNTIME).as_deref(), Some("5"));
+    assert_eq!(xds.requests(RUNTIME)[0].node_id, "pinroute-demo", "the node is Envoy's");
+}
+
+/// The filter three times, under names of its own, with the same source of values.
+fn three_plugins(shipped: &mut Shipped) -> anyhow::Result<()> {
+    let filter = shipped.http_filter("pinroute")?.clone();
+    shipped.edit(|config| {
+        let filters = config
+            .pointer_mut("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters")
+            .and_then(Value::as_array_mut)
+            .unwrap();
+        for name in ["pinroute-2", "pinroute-3"] {
+            let mut twin = filter.clone();
+            twin["name"] = json!(name);
+            twin["typed_config"]["config"]["name"] = json!(name);
+            filters.insert(0, twin);
+        }
+    });
+    Ok(())
+}
+
+#[test]
+fn one_stream_per_process_however_many_workers_and_plugins() {
+    for workers in [1, 2, 4] {
+        let xds = Xds::start().unwrap();
+        xds.set_runtime("runtime", &values(10, &[])).unwrap();
+        let lab = rtds_lab(&xds, workers).edit(three_plugins).start().unwrap();
+        let clients = clients(&lab);
+        wait_for(&clients, "a", "2/10");
+        xds.set_runtime("runtime", &values(11, &[])).unwrap();
+        wait_for(&clients, "a", "2/11");
+        assert_eq!((xds.streams(RUNTIME), xds.streams_ever(RUNTIME)), (1, 1), "{workers} workers");
+    }
+}
+
+#[test]
+fn a_server_that_goes_and_comes_back() {
+    let xds = Xds::start().unwrap();
+    xds.set_runtime("runtime", &values(10, &[("a", 3)])).unwrap();
+    let lab = rtds_lab(&xds, 2).start().unwrap();
+    let clients = clients(&lab);
+    wait_for(&clients, "a", "3/10");
+    let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let client = lab.client();
+                while !done.load(Ordering::Relaxed) {
+                    let config = config_of(&client, "a");
+                    assert!(config == "3/10" || config == "4/12", "{config}");
+                    requests.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        xds.stop();
+        eventually(SOON, || if stat(&lab, "connected") == 0 { Ok(()) } else { Err("connected".into()) })
+            .unwrap();
+        xds.close_at_once().unwrap();
+        let before = requests.load(Ordering::Relaxed);
+        eventually(SOON, || match requests.load(Ordering::Relaxed) - before {
+            count if count > 500 => Ok(()),
+            count => Err(format!("{count} requests")),
+        })
+        .unwrap();
+        xds.restart().unwrap();
+        eventually(SOON, || if stat(&lab, "connected") == 1 { Ok(()) } else { Err("not connected".into()) })
+            .unwrap();
+        xds.set_runtime("runtime", &values(12, &[("a", 4)])).unwrap();
+        wait_for(&clients, "a", "4/12");
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(xds.streams(RUNTIME), 1);
+}
+
+#[test]
+fn bad_values_change_nothing_and_are_told_once() {
+    let xds = Xds::start().unwrap();
+    let good = json!({ "shuffle_sharding": { "total_hosts": 10, "customer": { "a": { "shard_size": 3 } } } });
+    xds.set_runtime("runtime", &good).unwrap();
+    let lab = rtds_lab(&xds, 2).start().unwrap();
+    let clients = clients(&lab);
+    wait_for(&clients, "a", "3/10");
+    let bad = [
+        json!(-1),
+        json!(2.5),
+        json!("many"),
+        json!(1e18),
+        json!(true),
+        json!([8]),
+        json!({ "x": 1 }),
+        json!(0),
+    ];
+    for (count, bad) in (1..).zip(&bad) {
+        let layer = json!({ "shuffle_sharding": {
+            "total_hosts": bad, "customer": { "a": { "shard_size": 3 } }, "default_shard_size": count,
+        }});
+        xds.set_runtime("runtime", &layer).unwrap();
+        // The good part of the same update is taken over; k above N is clamped.
+        wait_for(&clients, "b", &format!("{}/10", u64::min(count, 10)));
+        assert_eq!(config_of(&clients[0], "a"), "3/10", "{bad}");
+        // Once more the same: nothing new to tell.
+        xds.set_runtime("runtime", &layer).unwrap();
+        eventually(SOON, || match stat(&lab, "updates") {
+            updates if updates == 1 + 2 * count => Ok(()),
+            updates => Err(format!("{updates} updates")),
+        })
+        .unwrap();
+    }
+    assert_eq!(stat(&lab, "invalid"), bad.len() as u64);
+    assert_eq!(lab.envoy.log().matches("shuffle_sharding.total_hosts = -1.").count(), 0);
+    assert_eq!(lab.envoy.log().matches("total_hosts = -1 is not usable").count(), 1);
+    xds.set_runtime("runtime", &values(4, &[("a", 99)])).unwrap();
+    wait_for(&clients, "a", "4/4");
+    assert_eq!(xds.nacks(RUNTIME), [""; 0], "a message that can be read is accepted");
+}
+
+#[test]
+fn messages_that_cannot_be_used_are_refused_with_the_reason() {
+    let xds = Xds::start().unwrap();
+    xds.set_runtime("runtime", &values(10, &[])).unwrap();
+    let lab = rtds_lab(&xds, 2).start().unwrap();
+    let clients = clients(&lab);
+    wait_for(&clients, "a", "2/10");
+    let any = |type_url: &str, value: &[u8]| Any { type_url: type_url.to_owned(), value: value.to_vec() };
+    let response = |type_url: &str, resources: Vec<Any>| DiscoveryResponse {
+        version_info: "bad".to_owned(),
+        type_url: type_url.to_owned(),
+        nonce: "n".to_owned(),
+        resources,
+        ..DiscoveryResponse::default()
+    };
+    let runtime = |bytes: &[u8]| any(RUNTIME, bytes);
+    let cases = [
+        (response("type.googleapis.com/x.Y", vec![]), "the type type.googleapis.com/x.Y is not"),
+        (
+            response(RUNTIME, vec![any("type.googleapis.com/x.Y", b"")]),
+            "a resource of the type type.googleapis.com/x.Y",
+        ),
+        (response(RUNTIME, vec![runtime(b"\xff\xff\xff")]), "a resource cannot be read"),
+        (
+            response(RUNTIME, vec![runtime(b"\x0a\x07runtime\x12\x02\xff\xff")]),
+            "the layer of runtime cannot be read",
+        ),
+        (
+            response(RUNTIME, vec![runtime(b"\x0a\x07runtime"), runtime(b"\x0a\x07runtime")]),
+            "the resource runtime is there twice",
+        ),
+        (response(RUNTIME, vec![runtime(&vec![0xff; 10 << 20])]), "a resource cannot be read"),
+    ];
+    for (count, (message, reason)) in (1..).zip(cases) {
+        xds.push_raw(RUNTIME, &message);
+        eventually(SOON, || match xds.nacks(RUNTIME) {
+            nacks if nacks.len() == count => Ok(()),
+            nacks => Err(format!("{nacks:?}")),
+        })
+        .unwrap();
+        assert!(xds.nacks(RUNTIME)[count - 1].contains(reason), "{:?}", xds.nacks(RUNTIME));
+        let last = xds.requests(RUNTIME).pop().unwrap();
+        assert_eq!(last.version, "1", "the version in use, not the refused one");
+    }
+    xds.push_garbage(RUNTIME, b"\xff\xff garbage");
+    eventually(SOON, || match xds.nacks(RUNTIME).last() {
+        Some(reason) if reason.contains("is not a DiscoveryResponse") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .unwrap();
+    // Nothing to say is no mistake, and changes nothing.
+    xds.push_raw(RUNTIME, &response(RUNTIME, vec![]));
+    xds.push_raw(RUNTIME, &response(RUNTIME, vec![runtime(b"\x0a\x05other")]));
+    assert_eq!(config_of(&clients[0], "a"), "2/10");
+    xds.set_runtime("runtime", &values(11, &[])).unwrap();
+    wait_for(&clients, "a", "2/11");
+    assert_eq!(xds.streams_ever(RUNTIME), 1, "the stream survived all of it");
+    assert_eq!(stat(&lab, "invalid"), 7);
+}
+
+#[test]
+fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
+    let xds = Xds::start().unwrap();
+    let overrides: serde_json::Map<_, _> = (0..100_000)
+        .map(|number| {
+            (format!("shuffle_sharding.customer.customer-{number}.shard_size"), json!(1 + number % 7))
+        })
+        .collect();
+    let mut layer = overrides;
+    layer.insert("shuffle_sharding.total_hosts".to_owned(), json!(20));
+    let lab = rtds_lab(&xds, 2).start().unwrap();
+    let clients = clients(&lab);
+    wait_for(&clients, "customer-0", "2/8");
+    let pushed = xds.set_runtime("runtime", &Value::Object(layer)).unwrap();
+    for number in [0_usize, 1, 5, 6, 7, 50_000, 99_999] {
+        wait_for(&clients, &format!("customer-{number}"), &format!("{}/20", 1 + number % 7));
+    }
+    println!("100,000 overrides in effect on {CONNECTIONS} connections after {:?}", pushed.at.elapsed());
+    wait_for(&clients, "customer-100000", "2/20");
+    // How soon a push takes effect everywhere: figures for people, not a bound for machines.
+    let mut times: Vec<Duration> = (0..100)
+        .map(|number| {
+            let total = 9 + number % 2;
+            let pushed = xds.set_runtime("runtime", &values(total, &[])).unwrap();
+            wait_for(&clients, "a", &format!("2/{total}"));
+            pushed.at.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!("a push is in effect everywhere after {:?} (median), {:?} (maximum)", times[50], times[99]);
+}
+
+#[test]
+fn a_trapped_vm_comes_back_and_subscribes_again() {
+    let xds = Xds::start().unwrap();
+    xds.set_runtime("runtime", &values(10, &[])).unwrap();
+    let trap = paths::wasm().with_file_name("pinroute-trap.wasm");
+    assert!(trap.exists(), "{} is missing: run `make test`", trap.display());
+    let lab = rtds_lab(&xds, 2).edit(move |shipped| {
+        shipped.http_filter("pinroute")?["typed_config"]["config"]["vm_config"]["code"] =
+            json!({ "local": { "filename": trap } });
+        Ok(())
+    });
+    let lab = lab.start().unwrap();
+    let clients = clients(&lab);
+    wait_for(&clients, "a", "2/10");
+    for total in [11, 12, 13] {
+        // Every worker's VM is lost, one of them perhaps with the lease.
+        for client in &clients {
+            let headers = [("x-customer-id", "a"), ("x-provoke-trap", "1")];
+            assert_eq!(client.request("GET", "/", &headers, b"").unwrap().status, 503);
+        }
+        xds.set_runtime("runtime", &values(total, &[])).unwrap();
+        for client in &clients {
+            eventually(SOON, || {
+                let answer = client.request("GET", "/", &[("x-customer-id", "a")], b"").unwrap();
+                let config = shown(&answer)[1];
+                if config == format!("2/{total}") {
+                    Ok(())
+                } else {
+                    Err(format!("{} {config}", answer.status))
+                }
+            })
+            .unwrap();
+        }
+    }
+    eventually(SOON, || match xds.streams(RUNTIME) {
+        1 => Ok(()),
+        other => Err(format!("{other} streams")),
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
+    let xds = Xds::start().unwrap();
+    xds.set_runtime("runtime", &values(10, &[])).unwrap();
+    let wasm = paths::wasm();
+    let push = |size: u32| {
+        let config = json!({
+            "key": { "header": "x-customer-id" },
+            "shuffle_shard": { "total_hosts": 8, "shard_size": size },
+            "runtime": { "rtds": { "cluster": "xds_cluster" } },
+            "response_headers": true,
+        });
+        let filter = WasmFilter { vm_id: "pinroute", wasm: &wasm, config: &config.to_string() };
+        xds.set_extension_config("pinroute", &filter).unwrap();
+    };
+    push(1);
+    let lab = rtds_lab(&xds, 2)
+        .edit(|shipped| {
+            *shipped.http_filter("pinroute")? = json!({ "name": "pinroute", "config_discovery": {
+                "config_source": { "resource_api_version": "V3", "api_config_source": {
+                    "api_type": "GRPC", "transport_api_version": "V3",
+                    "grpc_services": [{ "envoy_grpc": { "cluster_name": "xds_cluster" } }],
+                }},
+                "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+            }});
+            Ok(())
+        })
+        .start()
+        .unwrap();
+    let clients = clients(&lab);
+    let sized = json!({ "shuffle_sharding": { "total_hosts": 10 } });
+    xds.set_runtime("runtime", &sized).unwrap();
+    wait_for(&clients, "a", "1/10");
+    let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let client = lab.client();
+                while !done.load(Ordering::Relaxed) {
+                    let config = config_of(&client, "a");
+                    // Never the configured 8: a new plugin knows at once what the old one knew.
+                    assert!(config.ends_with("/10"), "{config}");
+                    requests.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for size in 2..=9 {
+            push(size);
+            wait_for(&clients, "a", &format!("{size}/10"));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(requests.load(Ordering::Relaxed) > 50);
+    assert!(xds.acked_version(EXTENSION_CONFIG).is_some());
+    eventually(SOON, || match xds.streams(RUNTIME) {
+        1 => Ok(()),
+        other => Err(format!("{other} streams")),
+    })
+    .unwrap();
+    // Contexts of old configurations neither tick nor ask any more.
+    let before = xds.requests(RUNTIME).len();
+    let quiet = Instant::now();
+    eventually(
+        SOON,
+        || if quiet.elapsed() > Duration::from_secs(2) { Ok(()) } else { Err("waiting".into()) },
+    )
+    .unwrap();
+    assert_eq!(xds.requests(RUNTIME).len(), before);
+    let alive = lab.envoy.stat("wasm.envoy.wasm.runtime.v8.active").unwrap();
+    assert!(alive <= 4, "{alive} VMs: one each for the base, the main thread and the workers");
+}
+
+#[test]
+fn a_cluster_pushed_by_cds_brings_its_numbers_along() {
+    let xds = Xds::start().unwrap();
+    let dns = pinroute_testkit::dns::Dns::start().unwrap();
+    let servers = pinroute_testkit::servers::Servers::start(6, &Default::default(), &dns).unwrap();
+    let push = |metadata: Value, count: u8| {
+        xds.set_cluster(&EdsCluster::new("service_backend").metadata(metadata).subsets("host_id")).unwrap();
+        let endpoints: Vec<_> = (0..count)
+            .map(|number| (servers.addr(number + 1).into(), json!({ "host_id": number })))
+            .collect();
+        xds.set_endpoints("service_backend", &endpoints).unwrap();
+    };
+    push(json!({ "total_hosts": 4, "shard_size": 1 }), 4);
+    let hostports: Vec<_> = (1..=6).map(|number| servers.hostport(number)).collect();
+    let lab = Lab::builder("shuffle-shard-cds.yaml")
+        .concurrency(2)
+        .address(("control-plane", 18000), xds.addr())
+        .with_servers(dns, servers)
+        .start()
+        .unwrap();
+    let reaches = |customer: &str, config: &str| {
+        for client in clients(&lab) {
+            eventually(SOON, || {
+                let answer = client.request("GET", "/headers", &[("x-customer-id", customer)], b"").unwrap();
+                let [_, used, host] = shown(&answer);
+                if answer.status != 200 || used != config {
+                    return Err(format!("{} {used}", answer.status));
+                }
+                let place: usize = host.parse().unwrap();
+                assert_eq!(answer.json().unwrap()["instance"], json!(hostports[place]));
+                Ok(())
+            })
+            .unwrap();
+        }
+    };
+    reaches("customer-A", "1/4");
+    let lab_servers = &lab.servers;
+    let endpoints: Vec<_> =
+        (0..6).map(|number| (lab_servers.addr(number + 1).into(), json!({ "host_id": number }))).collect();
+    xds.set_endpoints("service_backend", &endpoints).unwrap();
+    let cluster = |metadata: Value| EdsCluster::new("service_backend").metadata(metadata).subsets("host_id");
+    xds.set_cluster(&cluster(json!({ "total_hosts": 6, "shard_size": 3 }))).unwrap();
+    reaches("customer-A", "3/6");
+    // What is not usable leaves what was said before.
+    xds.set_cluster(&cluster(json!({ "total_hosts": -6, "shard_size": 2 }))).unwrap();
+    reaches("customer-A", "2/6");
+    assert!(stat(&lab, "invalid") >= 1);
+}
