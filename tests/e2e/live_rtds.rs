@@ -77,7 +77,12 @@ fn the_seeds_time_line() {
         (json!({}), ["2/8", "2/8", "2/8"]),
     ];
     for (layer, expected) in line {
-        xds.set_runtime("runtime", &layer).unwrap();
+        let pushed = xds.set_runtime("runtime", &layer).unwrap();
+        eventually(SOON, || match xds.acked_version(RUNTIME) {
+            Some(version) if version == pushed.version => Ok(()),
+            other => Err(format!("{other:?} accepted")),
+        })
+        .unwrap();
         for (customer, expected) in ["customer-A", "customer-B", "customer-C"].iter().zip(expected) {
             wait_for(&clients, customer, expected);
         }
