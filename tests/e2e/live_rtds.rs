@@ -176,8 +176,8 @@ fn bad_values_change_nothing_and_are_told_once() {
         json!(2.5),
         json!("many"),
         json!(1e18),
-        json!(true),
         json!([8]),
+        json!(true),
         json!({ "x": 1 }),
         json!(0),
     ];

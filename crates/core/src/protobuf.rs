@@ -315,6 +315,29 @@ mod tests {
     }
 
     #[test]
+    fn every_value_is_visited_by_its_path() {
+        let written = json!({ "a": { "b": 1, "c": { "d": "x" } }, "e.f": true, "g": [1], "h": null });
+        let mut visited = Vec::new();
+        let whole = walk(&to_struct(&written).encode_to_vec(), &mut |name, value| {
+            visited.push(format!("{name}={value}"));
+        });
+        assert!(whole);
+        visited.sort();
+        let other = "no single value";
+        let expected = [
+            format!("a.b=1"),
+            format!("a.c.d=\"x\""),
+            format!("a.c={other}"),
+            format!("a={other}"),
+            "e.f=true".to_owned(),
+            format!("g={other}"),
+            format!("h={other}"),
+        ];
+        assert_eq!(visited, expected);
+        assert!(!walk(b"\xff", &mut |_, _| {}));
+    }
+
+    #[test]
     fn what_is_put_is_read_back() {
         let mut message = Vec::new();
         put_bytes(1, b"path", &mut message);
