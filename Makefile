@@ -6,7 +6,7 @@ WASM := dist/pinroute.wasm
 DEV := target/debug/pinroute-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint wasm trap build targets clean
+.PHONY: help run test test-matrix lint wasm trap build targets clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -17,6 +17,9 @@ run: wasm build ## build everything and start the whole demo on loopback; Ctrl-C
 test: wasm trap build ## unit, property, contract and end-to-end tests against a real Envoy
 	$(DEV) envoy >/dev/null
 	$(CARGO) test --workspace
+
+test-matrix: wasm trap build ## the end-to-end tests on every supported Envoy version, as a table
+	@CARGO="$(CARGO)" tests/matrix.sh
 
 lint: wasm build ## formatting, clippy, every shipped Envoy configuration
 	$(CARGO) fmt --all --check

@@ -265,6 +265,37 @@ fn messages_that_cannot_be_used_are_refused_with_the_reason() {
     assert_eq!(stat(&lab, "invalid"), 7);
 }
 
+/// The resident memory of an Envoy.
+fn resident_kib(lab: &Lab) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", lab.envoy.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// The longest of many requests, one after the other on each of a few connections, while something is done.
+fn longest_request(lab: &Lab, something: impl FnOnce()) -> Duration {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let loops: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let client = lab.client();
+                    let mut longest = Duration::ZERO;
+                    while !done.load(Ordering::Relaxed) {
+                        let start = Instant::now();
+                        config_of(&client, "customer-1");
+                        longest = longest.max(start.elapsed());
+                    }
+                    longest
+                })
+            })
+            .collect();
+        something();
+        done.store(true, Ordering::Relaxed);
+        loops.into_iter().map(|one| one.join().unwrap()).max().unwrap()
+    })
+}
+
 #[test]
 fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
     let xds = Xds::start().unwrap();
@@ -278,11 +309,22 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
     let lab = rtds_lab(&xds, 2).start().unwrap();
     let clients = clients(&lab);
     wait_for(&clients, "customer-0", "2/8");
-    let pushed = xds.set_runtime("runtime", &Value::Object(layer)).unwrap();
-    for number in [0_usize, 1, 5, 6, 7, 50_000, 99_999] {
-        wait_for(&clients, &format!("customer-{number}"), &format!("{}/20", 1 + number % 7));
-    }
-    println!("100,000 overrides in effect on {CONNECTIONS} connections after {:?}", pushed.at.elapsed());
+    let memory = resident_kib(&lab);
+    let quiet = longest_request(&lab, || std::thread::sleep(Duration::from_millis(500)));
+    let mut taken = Duration::ZERO;
+    let stalled = longest_request(&lab, || {
+        let pushed = xds.set_runtime("runtime", &Value::Object(layer)).unwrap();
+        for number in [0_usize, 1, 5, 6, 7, 50_000, 99_999] {
+            wait_for(&clients, &format!("customer-{number}"), &format!("{}/20", 1 + number % 7));
+        }
+        taken = pushed.at.elapsed();
+    });
+    println!("100,000 overrides in effect on {CONNECTIONS} connections after {taken:?}");
+    println!("longest request while they are applied {stalled:?}, while all is quiet {quiet:?}");
+    println!(
+        "Envoy's memory grew from {memory} to {} KiB, two workers and the main thread",
+        resident_kib(&lab)
+    );
     wait_for(&clients, "customer-100000", "2/20");
     // How soon a push takes effect everywhere: figures for people, not a bound for machines.
     let mut times: Vec<Duration> = (0..100)
