@@ -176,3 +176,96 @@ fn two_fields(bytes: &[u8], first: u32, second: u32) -> Option<(&[u8], &[u8])> {
     }
     Some((one, two))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::Number;
+    use proptest::prelude::*;
+    use prost::Message;
+    use prost_types::value::Kind;
+    use prost_types::{Struct, Value};
+
+    fn client() -> Client {
+        Client::new("runtime", "node", "cluster")
+    }
+
+    fn message(parts: &[(u32, &[u8])]) -> Vec<u8> {
+        let mut message = Vec::new();
+        parts.iter().for_each(|(number, bytes)| put_bytes(*number, bytes, &mut message));
+        message
+    }
+
+    fn runtime(name: &str, total_hosts: f64) -> Vec<u8> {
+        let value = Value { kind: Some(Kind::NumberValue(total_hosts)) };
+        let layer = Struct { fields: [("p.total_hosts".to_owned(), value)].into() };
+        message(&[(1, name.as_bytes()), (2, &layer.encode_to_vec())])
+    }
+
+    fn response(version: &str, resources: &[Vec<u8>]) -> Vec<u8> {
+        let mut parts: Vec<(u32, &[u8])> =
+            vec![(1, version.as_bytes()), (4, TYPE_URL.as_bytes()), (5, b"nonce")];
+        parts.extend(resources.iter().map(|resource| (2, resource.as_slice())));
+        message(&parts)
+    }
+
+    fn any(value: &[u8]) -> Vec<u8> {
+        message(&[(1, TYPE_URL.as_bytes()), (2, value)])
+    }
+
+    /// A field of a request, as text.
+    fn field(request: &[u8], wanted: u32) -> Option<String> {
+        let fields = Fields::of(request).filter_map(Result::ok);
+        let found = fields.filter(|(number, _)| *number == wanted).find_map(|(_, wire)| wire.bytes());
+        found.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    fn receive(client: &mut Client, message: &[u8]) -> Received {
+        client.receive(message, "p", 7, &Snapshot::default())
+    }
+
+    #[test]
+    fn an_accepted_update_is_acknowledged_and_named_ever_after() {
+        let mut client = client();
+        assert_eq!(field(&client.subscribe(), 1).as_deref(), Some(""));
+        assert_eq!(field(&client.subscribe(), 3).as_deref(), Some("runtime"));
+        let received = receive(&mut client, &response("v1", &[any(&runtime("runtime", 12.0))]));
+        let snapshot = Snapshot::open(received.outcome.unwrap().unwrap().bytes).unwrap();
+        assert_eq!((snapshot.number(Number::TotalHosts), snapshot.version()), (Some(12), 7));
+        assert_eq!(field(&received.reply, 1).as_deref(), Some("v1"));
+        assert_eq!(field(&received.reply, 5).as_deref(), Some("nonce"));
+        assert_eq!(field(&received.reply, 6), None, "no error");
+        assert_eq!(field(&client.subscribe(), 1).as_deref(), Some("v1"), "a new stream knows what is in use");
+    }
+
+    #[test]
+    fn a_refused_update_changes_nothing_and_says_why() {
+        let mut client = client();
+        receive(&mut client, &response("v1", &[any(&runtime("runtime", 12.0))]));
+        let twice = [any(&runtime("runtime", 1.0)), any(&runtime("runtime", 1.0))];
+        let received = receive(&mut client, &response("v2", &twice));
+        assert!(received.outcome.unwrap_err().contains("twice"));
+        assert_eq!(field(&received.reply, 1).as_deref(), Some("v1"), "the version in use");
+        assert!(field(&received.reply, 6).unwrap().contains("the resource runtime is there twice"));
+    }
+
+    #[test]
+    fn a_resource_may_come_wrapped_and_others_are_not_ours() {
+        let inner = any(&runtime("runtime", 5.0));
+        let wrapped = message(&[(3, b"runtime"), (2, &inner)]);
+        let wrapped = message(&[(1, WRAPPER.as_bytes()), (2, &wrapped)]);
+        assert!(receive(&mut client(), &response("v", &[wrapped])).outcome.unwrap().is_some());
+        let other = any(&runtime("other", 5.0));
+        assert!(receive(&mut client(), &response("v", &[other])).outcome.unwrap().is_none());
+        assert!(receive(&mut client(), &response("v", &[])).outcome.unwrap().is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_answered(bytes: Vec<u8>) {
+            let received = receive(&mut client(), &bytes);
+            let answered = field(&received.reply, 4);
+            prop_assert_eq!(answered.as_deref(), Some(TYPE_URL));
+        }
+    }
+}
