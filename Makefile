@@ -5,6 +5,12 @@ WASM_TARGET := wasm32-wasip1
 WASM := dist/pinroute.wasm
 DEV := target/debug/pinroute-dev
 
+# Messages of panics name source files. So that no machine's paths get into the module, and the same source
+# gives the same bytes everywhere, dependencies are called by what stands behind the registry's folder.
+CARGO_HOME ?= $(HOME)/.cargo
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := \
+	--remap-path-prefix=$(CARGO_HOME)/registry/src=crates --remap-path-prefix=$(CURDIR)=.
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-matrix lint wasm trap build targets clean
 
@@ -32,6 +38,7 @@ wasm: targets ## only dist/pinroute.wasm, with its sha256 beside it
 	$(CARGO) build --locked --package pinroute --target $(WASM_TARGET) --profile wasm
 	@mkdir -p dist
 	@cp target/$(WASM_TARGET)/wasm/pinroute.wasm $(WASM)
+	@scripts/shrink.sh $(WASM)
 	@cd dist && sha256sum pinroute.wasm > pinroute.wasm.sha256
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes, sha256 $$(cut -d' ' -f1 dist/pinroute.wasm.sha256)"
 

