@@ -9,6 +9,7 @@ pub mod authority;
 pub mod cache;
 pub mod config;
 pub mod index;
+pub mod json;
 pub mod key;
 pub mod live;
 pub mod percent;

@@ -1,9 +1,7 @@
 //! Reading the resolver's answer: a JSON object of which one string is wanted.
 
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
-use serde::Deserialize;
+use crate::json::Reader;
 use std::borrow::Cow;
-use std::fmt;
 
 /// The value of the member `hostport` of the JSON object in `body`.
 ///
@@ -11,68 +9,17 @@ use std::fmt;
 /// member is a string that is not empty. A body that names it twice is ambiguous, and is refused. The
 /// other members are skipped without being stored, however deep they nest.
 pub fn hostport(body: &[u8]) -> Option<Cow<'_, str>> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let Answer(text) = Answer::deserialize(&mut reader).ok()?;
-    reader.end().ok()?;
-    Some(text).filter(|text| !text.is_empty())
-}
-
-struct Answer<'b>(Cow<'b, str>);
-
-impl<'de> Deserialize<'de> for Answer<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(AnswerVisitor)
-    }
-}
-
-struct AnswerVisitor;
-
-impl<'de> Visitor<'de> for AnswerVisitor {
-    type Value = Answer<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with a string `hostport`")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Self::Value, M::Error> {
-        let mut found = None;
-        while let Some(Text(name)) = members.next_key()? {
-            if name != "hostport" {
-                members.next_value::<IgnoredAny>()?;
-            } else if found.replace(members.next_value::<Text<'de>>()?).is_some() {
-                return Err(M::Error::duplicate_field("hostport"));
-            }
+    let mut reader = Reader::of(body);
+    let (mut found, mut twice) = (None, false);
+    let read = reader.object(&mut |reader, name| {
+        if name != "hostport" {
+            return reader.skip();
         }
-        let Text(text) = found.ok_or_else(|| M::Error::missing_field("hostport"))?;
-        Ok(Answer(text))
-    }
-}
-
-/// A string, borrowed where it has no escapes.
-struct Text<'b>(Cow<'b, str>);
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor)
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Text<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Text(Cow::Owned(text.to_owned())))
-    }
+        twice |= found.replace(reader.string()?).is_some();
+        Ok(())
+    });
+    read.and_then(|()| reader.end()).ok()?;
+    found.filter(|text| !twice && !text.is_empty())
 }
 
 #[cfg(test)]

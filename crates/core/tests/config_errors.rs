@@ -269,7 +269,7 @@ fn every_mistake_is_named() {
 
 #[test]
 fn a_route_has_what_a_plugin_has_but_for_what_concerns_the_whole() {
-    let route = |text: &str| Config::for_route(&serde_json::from_str(text).expect(text));
+    let route = |text: &str| Config::for_route(&pinroute_core::json::parse(text.as_bytes()).expect(text));
     assert_eq!(route("{}"), Config::parse(b"{}"));
     let config = r#"{"index":{"hosts":["a:1"]}}"#;
     assert_eq!(route(config), Config::parse(config.as_bytes()));

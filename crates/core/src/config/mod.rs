@@ -9,10 +9,10 @@ pub use node::ConfigError;
 
 use crate::authority::TargetPattern;
 use crate::index::IndexMode;
+use crate::json::Value;
 use crate::key::KeySource;
 use crate::shuffle::Algorithm;
 use crate::template::Template;
-use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
 
@@ -244,7 +244,7 @@ impl Config {
     /// # Errors
     /// The first mistake, with the path of its field.
     pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
-        read::plugin(&read::document(text)?)
+        read::document(text).and_then(|document| read::plugin(&document)).map_err(|mistake| *mistake)
     }
 
     /// Checks a configuration out of a route's metadata. It is one like the plugin's, without what belongs
@@ -254,9 +254,12 @@ impl Config {
     /// The first mistake, with the path of its field.
     pub fn for_route(value: &Value) -> Result<Self, ConfigError> {
         match value.as_object().filter(|members| members.len() == 1).and_then(|members| members.get("json")) {
-            Some(Value::String(text)) => read::route(&read::document(text.as_bytes())?),
+            Some(Value::String(text)) => {
+                read::document(text.as_bytes()).and_then(|document| read::route(&document))
+            }
             _ => read::route(value),
         }
+        .map_err(|mistake| *mistake)
     }
 }
 

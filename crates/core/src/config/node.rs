@@ -1,6 +1,6 @@
 //! A cursor over a JSON document that knows where it stands, so that every mistake is named by its path.
 
-use serde_json::{Map, Number, Value};
+use crate::json::{Members, Number, Value};
 use std::fmt::{self, Write};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -25,27 +25,54 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// What a field holds, or the mistake in it.
-pub type Checked<T> = Result<T, ConfigError>;
+/// What a field holds, or the mistake in it. Boxed, since a hundred places hand it on.
+pub type Checked<T> = Result<T, Box<ConfigError>>;
 
 /// The longest stretch of an offending value that a message repeats, in characters.
 const MAX_SHOWN: usize = 120;
 
+/// Where a value stands. It becomes text only if there is a mistake to tell.
+#[derive(Clone, Copy, Debug)]
+enum Path<'v> {
+    Root,
+    Member(&'v Path<'v>, &'v str),
+    Item(&'v Path<'v>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Member(Self::Root, name) => f.write_str(name),
+            Self::Member(outer, name) => write!(f, "{outer}.{name}"),
+            Self::Item(outer, at) => write!(f, "{outer}[{at}]"),
+        }
+    }
+}
+
+impl Path<'_> {
+    #[cold]
+    fn error(&self, problem: String, allowed: String) -> Box<ConfigError> {
+        Box::new(ConfigError { path: self.to_string(), problem, allowed })
+    }
+}
+
 /// A value and its path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Node<'v> {
-    path: String,
+    path: Path<'v>,
     value: &'v Value,
 }
 
 impl<'v> Node<'v> {
     /// The document itself.
     pub fn root(value: &'v Value) -> Self {
-        Self { path: String::new(), value }
+        Self { path: Path::Root, value }
     }
 
     /// This value is not what may stand here.
-    pub fn wrong(&self, allowed: impl Into<String>) -> ConfigError {
+    #[cold]
+    pub fn wrong(&self, allowed: impl Into<String>) -> Box<ConfigError> {
         let mut shown = String::new();
         show(self.value, &mut shown);
         let problem = match shown.char_indices().nth(MAX_SHOWN) {
@@ -56,20 +83,20 @@ impl<'v> Node<'v> {
     }
 
     /// A mistake of another kind at this place.
-    pub fn error(&self, problem: impl Into<String>, allowed: impl Into<String>) -> ConfigError {
-        ConfigError { path: self.path.clone(), problem: problem.into(), allowed: allowed.into() }
+    pub fn error(&self, problem: impl Into<String>, allowed: impl Into<String>) -> Box<ConfigError> {
+        self.path.error(problem.into(), allowed.into())
     }
 
     /// An object with no fields but `fields`.
-    pub fn object(&self, fields: &'static [&'static str]) -> Checked<Object<'v>> {
+    pub fn object<'o>(&'o self, fields: &'static [&'static str]) -> Checked<Object<'o>> {
         let members = self
             .value
             .as_object()
             .ok_or_else(|| self.wrong(format!("an object with {}", fields.join(", "))))?;
-        let object = Object { path: self.path.clone(), members };
-        match members.keys().find(|name| !fields.contains(&name.as_str())) {
+        let object = Object { path: &self.path, members };
+        match members.iter().map(|(name, _)| name).find(|name| !fields.contains(name)) {
             Some(unknown) => {
-                Err(object.member(unknown, &Value::Null).error("unknown field", fields.join(", ")))
+                Err(Path::Member(&self.path, unknown).error("unknown field".to_owned(), fields.join(", ")))
             }
             None => Ok(object),
         }
@@ -123,44 +150,47 @@ impl<'v> Node<'v> {
     }
 
     /// A list that is not empty.
-    pub fn list(&self, allowed: &str) -> Checked<Vec<Node<'v>>> {
+    pub fn list<'o>(&'o self, allowed: &str) -> Checked<impl ExactSizeIterator<Item = Node<'o>>> {
         let items =
             self.value.as_array().filter(|items| !items.is_empty()).ok_or_else(|| self.wrong(allowed))?;
-        let item = |(at, value)| Node { path: format!("{}[{at}]", self.path), value };
-        Ok(items.iter().enumerate().map(item).collect())
+        Ok(items.iter().enumerate().map(|(at, value)| Node { path: Path::Item(&self.path, at), value }))
     }
 }
 
 /// An object whose fields are known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Object<'v> {
-    path: String,
-    members: &'v Map<String, Value>,
+    path: &'v Path<'v>,
+    members: &'v Members,
 }
 
 impl<'v> Object<'v> {
-    fn member(&self, name: &str, value: &'v Value) -> Node<'v> {
-        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
-        Node { path, value }
-    }
-
     /// Whether it has no members at all.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
     /// The field `name`, if it is there.
-    pub fn get(&self, name: &str) -> Option<Node<'v>> {
-        self.members.get(name).map(|value| self.member(name, value))
+    pub fn get(&self, name: &'static str) -> Option<Node<'v>> {
+        self.members.get(name).map(|value| Node { path: Path::Member(self.path, name), value })
     }
 
     /// The field `name`, read by `read`, or `default` where it is absent.
-    pub fn get_or<T>(&self, name: &str, default: T, read: impl FnOnce(Node<'v>) -> Checked<T>) -> Checked<T> {
+    pub fn get_or<T>(
+        &self,
+        name: &'static str,
+        default: T,
+        read: impl FnOnce(Node<'v>) -> Checked<T>,
+    ) -> Checked<T> {
         self.get(name).map_or(Ok(default), read)
     }
 
     /// The field `name`, read by `read`, if it is there.
-    pub fn get_opt<T>(&self, name: &str, read: impl FnOnce(Node<'v>) -> Checked<T>) -> Checked<Option<T>> {
+    pub fn get_opt<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(Node<'v>) -> Checked<T>,
+    ) -> Checked<Option<T>> {
         self.get(name).map(read).transpose()
     }
 
@@ -179,22 +209,21 @@ impl<'v> Object<'v> {
 
     /// The one field that is there out of `names`; a mistake if there is none or several.
     pub fn exactly_one_of(&self, names: &[&'static str]) -> Checked<(&'static str, Node<'v>)> {
-        self.at_most_one_of(names)?.ok_or_else(|| ConfigError {
-            path: self.path.clone(),
-            problem: "got none of its fields".to_owned(),
-            allowed: format!("exactly one of {}", names.join(", ")),
+        self.at_most_one_of(names)?.ok_or_else(|| {
+            let allowed = format!("exactly one of {}", names.join(", "));
+            self.path.error("got none of its fields".to_owned(), allowed)
         })
     }
 }
 
-/// Writes a value as JSON, near enough for a message. `Value::to_string` would do, but brings its tables for
-/// printing and parsing floating-point numbers, 30 KB of Wasm, with it.
+/// Writes a value as JSON, near enough for a message. The standard library's way to print floating-point
+/// numbers would add more to the module than all of this.
 fn show(value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
         Value::Bool(false) => out.push_str("false"),
-        Value::Number(number) => show_number(number, out),
+        Value::Number(number) => show_number(*number, out),
         Value::String(text) => {
             out.push('"');
             out.extend(text.chars().flat_map(|c| {
@@ -223,18 +252,19 @@ fn show(value: &Value, out: &mut String) {
 }
 
 /// Whole numbers exactly, fractions to six places.
-fn show_number(number: &Number, out: &mut String) {
+fn show_number(number: Number, out: &mut String) {
     const PLACES: f64 = 1e6;
-    let written = match (number.as_i64(), number.as_u64(), number.as_f64()) {
-        (Some(whole), _, _) => write!(out, "{whole}"),
-        (_, Some(whole), _) => write!(out, "{whole}"),
-        (_, _, Some(real)) if real.abs() < 1e12 => {
+    let written = match number {
+        Number::Whole { negative, magnitude } => {
+            write!(out, "{}{magnitude}", if negative { "-" } else { "" })
+        }
+        Number::Real(real) if real.abs() < 1e12 => {
             let (sign, scaled) = (if real < 0.0 { "-" } else { "" }, (real.abs() * PLACES).round() as u64);
             let fraction = format!("{:06}", scaled % 1_000_000);
             write!(out, "{sign}{}.{:0<1}", scaled / 1_000_000, fraction.trim_end_matches('0'))
         }
-        (_, _, real) => {
-            write!(out, "a number {}", if real < Some(0.0) { "below -1e12" } else { "above 1e12" })
+        Number::Real(real) => {
+            write!(out, "a number {}", if real < 0.0 { "below -1e12" } else { "above 1e12" })
         }
     };
     // Writing to a String cannot fail.
@@ -262,6 +292,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json;
 
     #[test]
     fn values_are_shown_as_they_were_written() {
@@ -278,14 +309,14 @@ mod tests {
             "\"é\\\"\\\\\"",
         ] {
             let mut shown = String::new();
-            show(&serde_json::from_str(text).expect(text), &mut shown);
+            show(&json::parse(text.as_bytes()).expect(text), &mut shown);
             assert_eq!(shown, text);
         }
         for (text, expected) in
             [("1e300", "a number above 1e12"), ("-1e13", "a number below -1e12"), ("1e3", "1000.0")]
         {
             let mut shown = String::new();
-            show(&serde_json::from_str(text).expect(text), &mut shown);
+            show(&json::parse(text.as_bytes()).expect(text), &mut shown);
             assert_eq!(shown, expected);
         }
     }

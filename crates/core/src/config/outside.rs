@@ -55,7 +55,7 @@ pub fn membership(node: &Node<'_>) -> Checked<MembershipConfig> {
     Ok(MembershipConfig { cluster: counted, admin: admin(&fields, "admin")? })
 }
 
-fn admin(fields: &Object<'_>, name: &str) -> Checked<AdminConfig> {
+fn admin(fields: &Object<'_>, name: &'static str) -> Checked<AdminConfig> {
     Ok(AdminConfig {
         cluster: fields.get_or(name, "admin".to_owned(), |node| cluster(&node))?,
         refresh: fields.get_or("refresh", Duration::from_secs(1), |node| node.duration(LEAST_REFRESH))?,

@@ -1,14 +1,14 @@
 //! Reads a whole configuration: each field with its default, and the rules between fields.
 
-use super::node::{Checked, ConfigError, Node, Object};
+use super::node::{Checked, Node, Object};
 use super::outside::{membership, runtime};
 use super::strategy::{fallback, index, missing_target, resolve, shuffle_shard, target};
 use super::{Config, OnError, ResolveConfig, Strategy};
 use crate::authority::TargetPattern;
+use crate::json::{self, Members, Value};
 use crate::key::KeySource;
 use crate::protobuf;
 use crate::template::Placeholder;
-use serde_json::Value;
 
 /// What a route's configuration may have.
 const ROUTE_FIELDS: &[&str] = &[
@@ -52,19 +52,16 @@ const LAST_SEGMENT: u32 = 63;
 /// JSON text, or the bytes of a `google.protobuf.Struct`: Envoy hands a Struct over as it is.
 pub fn document(text: &[u8]) -> Checked<Value> {
     if text.trim_ascii().is_empty() {
-        return Ok(Value::Object(serde_json::Map::new()));
+        return Ok(Value::Object(Members::default()));
     }
-    let error = match serde_json::from_slice(text) {
+    let error = match json::parse(text) {
         Ok(document) => return Ok(document),
         Err(error) => error,
     };
     // The first field's tag is a line feed, so a Struct could be taken for the start of JSON, but it is
     // never the whole of one.
-    protobuf::struct_to_json(text).ok_or_else(|| ConfigError {
-        path: String::new(),
-        problem: format!("not JSON: {error}"),
-        allowed: "a JSON object".to_owned(),
-    })
+    protobuf::struct_to_json(text)
+        .ok_or_else(|| Node::root(&Value::Null).error(format!("not JSON: {error}"), "a JSON object"))
 }
 
 pub fn plugin(document: &Value) -> Checked<Config> {
@@ -152,7 +149,7 @@ fn allowed_targets(node: &Node<'_>) -> Checked<Vec<TargetPattern>> {
         TargetPattern::parse(item.string(ALLOWED)?)
             .map_err(|problem| item.wrong(format!("host:port with `*` for part of a label, but {problem}")))
     };
-    node.list(ALLOWED)?.into_iter().map(pattern).collect()
+    node.list(ALLOWED)?.map(pattern).collect()
 }
 
 fn on_error(node: &Node<'_>) -> Checked<OnError> {

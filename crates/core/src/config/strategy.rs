@@ -1,6 +1,6 @@
 //! Reads the strategies and their targets.
 
-use super::node::{Checked, Node, Object};
+use super::node::{Checked, ConfigError, Node, Object};
 use super::read::{cluster, header_name, parameter, path};
 use super::{
     CacheConfig, Fallback, IndexConfig, Instances, Pick, ResolveConfig, ShuffleConfig, TargetConfig,
@@ -157,7 +157,7 @@ fn instances(
         return Err(hosts.error(format!("got {} hosts", items.len()), format!("at most {MOST_NAMES}")));
     }
     let mut names: Vec<String> = Vec::with_capacity(items.len());
-    for item in &items {
+    for item in items {
         let name = item.string_where("host:port", |name| HostPort::parse(name).is_some())?;
         // In an index list a host may stand twice to get twice the share; in a shard that means nothing.
         if distinct && names.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
@@ -194,7 +194,7 @@ pub fn target(fields: &Object<'_>, placeholder: Placeholder) -> Checked<Option<T
     .map(Some)
 }
 
-pub fn missing_target(node: &Node<'_>) -> super::ConfigError {
+pub fn missing_target(node: &Node<'_>) -> Box<ConfigError> {
     node.error("`target` is missing", format!("a target with exactly one of {}", TARGETS.join(", ")))
 }
 

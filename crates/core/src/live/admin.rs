@@ -2,20 +2,36 @@
 //! endpoints of a cluster.
 
 use super::{compile, Compiled, Scalar, Snapshot};
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde::Deserialize;
-use std::borrow::Cow;
-use std::fmt;
+use crate::json::{self, Read, Reader};
 
 /// Compiles the body of `/runtime`; `None` if it is something else.
 pub fn runtime(body: &[u8], prefix: &str, version: u64, last: &Snapshot) -> Option<Compiled> {
     let mut whole = false;
-    let compiled = compile(prefix, version, last, |visit| {
-        let mut reader = serde_json::Deserializer::from_slice(body);
-        whole = reader.deserialize_map(Members { name: "entries", of: Entries(visit) }).is_ok()
-            && reader.end().is_ok();
-    });
+    let compiled = compile(prefix, version, last, &mut |visit| whole = walk(body, visit).is_ok());
     whole.then_some(compiled)
+}
+
+/// Visits the object `entries`: each member is an entry with its layers and its `final_value`.
+fn walk(body: &[u8], visit: &mut dyn FnMut(&str, Scalar<'_>)) -> Read<()> {
+    let mut reader = Reader::of(body);
+    reader.object(&mut |reader, name| {
+        if name != "entries" {
+            return reader.skip();
+        }
+        reader.object(&mut |reader, entry| {
+            let mut value = None;
+            reader.object(&mut |reader, name| {
+                if name != "final_value" {
+                    return reader.skip();
+                }
+                value = Some(reader.string()?);
+                Ok(())
+            })?;
+            visit(&entry, Scalar::Text(&value.unwrap_or_default()));
+            Ok(())
+        })
+    })?;
+    reader.end()
 }
 
 /// The path whose answer says how many endpoints a cluster has.
@@ -38,83 +54,17 @@ pub fn membership_path(cluster: &str) -> String {
 /// it is something else, or does not know the cluster. A number that is not usable leaves the last one.
 pub fn membership(body: &[u8], cluster: &str, version: u64, last: &Snapshot) -> Option<Compiled> {
     let count = endpoints(body, cluster)?;
-    Some(compile(cluster, version, last, |visit| {
-        visit(&format!("{cluster}.total_hosts"), Scalar::Number(f64::from(count)));
+    Some(compile(cluster, version, last, &mut |visit| {
+        visit(&format!("{cluster}.total_hosts"), Scalar::Number(count));
     }))
 }
 
-fn endpoints(body: &[u8], cluster: &str) -> Option<u32> {
-    #[derive(Deserialize)]
-    struct Body<'b> {
-        #[serde(borrow)]
-        stats: Vec<Stat<'b>>,
-    }
-    #[derive(Deserialize)]
-    struct Stat<'b> {
-        #[serde(borrow)]
-        name: Option<Cow<'b, str>>,
-        value: Option<u32>,
-    }
-    let body: Body<'_> = serde_json::from_slice(body).ok()?;
+fn endpoints(body: &[u8], cluster: &str) -> Option<f64> {
+    let body = json::parse(body).ok()?;
     // Envoy's stats write a colon as an underscore.
     let name = format!("cluster.{}.membership_total", cluster.replace(':', "_"));
-    body.stats.into_iter().find(|stat| stat.name.as_deref() == Some(&name))?.value
-}
-
-/// An object of which one member is wanted.
-struct Members<'n, V> {
-    name: &'n str,
-    of: V,
-}
-
-impl<'de, V: serde::de::DeserializeSeed<'de, Value = ()>> Visitor<'de> for Members<'_, V> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object with {}", self.name)
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<(), M::Error> {
-        let mut wanted = Some(self.of);
-        while let Some(name) = members.next_key::<Cow<'de, str>>()? {
-            match wanted.take_if(|_| name == self.name) {
-                Some(seed) => members.next_value_seed(seed)?,
-                None => drop(members.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The object `entries`: each member is an entry with its layers and its `final_value`.
-struct Entries<'f>(&'f mut dyn FnMut(&str, Scalar<'_>));
-
-impl<'de> serde::de::DeserializeSeed<'de> for Entries<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Entries<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("runtime entries")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut entries: M) -> Result<(), M::Error> {
-        #[derive(Deserialize)]
-        struct Entry<'b> {
-            #[serde(borrow, default)]
-            final_value: Cow<'b, str>,
-        }
-        while let Some((name, entry)) = entries.next_entry::<Cow<'de, str>, Entry<'de>>()? {
-            (self.0)(&name, Scalar::Text(&entry.final_value));
-        }
-        Ok(())
-    }
+    let is_wanted = |stat: &&json::Value| stat.get("name").and_then(json::Value::as_str) == Some(&name);
+    body.get("stats")?.as_array()?.iter().find(is_wanted)?.get("value")?.as_f64()
 }
 
 #[cfg(test)]
@@ -143,7 +93,7 @@ mod tests {
     fn a_clusters_endpoints_are_counted() {
         let body = r#"{"stats":[{"name":"cluster.serviceXbackend.membership_total","value":9},
             {"name":"cluster.service.backend.membership_total","value":12},{"histograms":{}}]}"#;
-        assert_eq!(endpoints(body.as_bytes(), "service.backend"), Some(12));
+        assert_eq!(endpoints(body.as_bytes(), "service.backend"), Some(12.0));
         assert_eq!(endpoints(body.as_bytes(), "other"), None);
         assert_eq!(endpoints(b"", "other"), None);
         let compiled = membership(body.as_bytes(), "service.backend", 1, &Snapshot::default()).unwrap();

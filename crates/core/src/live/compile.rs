@@ -85,6 +85,9 @@ pub struct Compiled {
 /// How many unusable entries are told one by one.
 const MOST_SKIPPED: usize = 100;
 
+/// What is called with the name and the value of each entry.
+pub type Visitor<'v> = dyn FnMut(&str, Scalar<'_>) + 'v;
+
 /// Compiles the entries that `visit_all` visits and that begin with `prefix` and a dot. Where a value is
 /// not usable, what `last` said is kept.
 ///
@@ -93,7 +96,7 @@ pub fn compile(
     prefix: &str,
     version: u64,
     last: &Snapshot,
-    visit_all: impl FnOnce(&mut dyn FnMut(&str, Scalar<'_>)),
+    visit_all: &mut dyn FnMut(&mut Visitor<'_>),
 ) -> Compiled {
     let mut builder = Builder::default();
     let mut short_names = Vec::new();
@@ -149,7 +152,7 @@ mod tests {
     use super::*;
 
     fn compiled(last: &Snapshot, entries: &[(&str, Scalar<'_>)]) -> (Snapshot, Vec<String>) {
-        let compiled = compile("shuffle_sharding", 1, last, |visit| {
+        let compiled = compile("shuffle_sharding", 1, last, &mut |visit| {
             for (key, value) in entries {
                 visit(key, *value);
             }

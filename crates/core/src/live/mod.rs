@@ -5,12 +5,12 @@ mod compile;
 pub mod rtds;
 mod snapshot;
 
-pub use compile::{compile, Compiled, Scalar, Skipped};
+pub use compile::{compile, Compiled, Scalar, Skipped, Visitor};
 pub use snapshot::Snapshot;
 
+use crate::json::Value;
 use crate::protobuf;
 use crate::shuffle::MAX_HOSTS;
-use serde_json::Value;
 use std::fmt;
 
 /// A number that may be said from outside.
@@ -84,7 +84,7 @@ impl Numbers {
         let mut one = |number: Number, last: Option<u32>| {
             let value = members.as_ref()?.get(number.name())?;
             let scalar = match value {
-                Value::Number(number) => number.as_f64().map_or(Scalar::Other, Scalar::Number),
+                Value::Number(number) => Scalar::Number(number.as_f64()),
                 Value::String(text) => Scalar::Text(text),
                 Value::Bool(truth) => Scalar::Bool(*truth),
                 _ => Scalar::Other,
@@ -159,9 +159,9 @@ mod tests {
     use super::*;
 
     fn snapshot(entries: &[(&str, f64)]) -> Snapshot {
-        let entries = entries.iter().map(|(key, value)| (*key, Scalar::Number(*value)));
-        let compiled =
-            compile("p", 1, &Snapshot::default(), |visit| entries.for_each(|(key, value)| visit(key, value)));
+        let compiled = compile("p", 1, &Snapshot::default(), &mut |visit| {
+            entries.iter().for_each(|(key, value)| visit(key, Scalar::Number(*value)));
+        });
         Snapshot::open(compiled.bytes).unwrap()
     }
 

@@ -122,7 +122,7 @@ impl Client {
         // No such resource: whoever has nothing to say changes nothing.
         let Some(layer) = layer else { return Ok(None) };
         let mut whole = true;
-        let compiled = compile(prefix, version, last, |visit| whole = walk_layer(layer, visit));
+        let compiled = compile(prefix, version, last, &mut |visit| whole = walk_layer(layer, visit));
         if whole {
             Ok(Some(compiled))
         } else {

@@ -1,0 +1,741 @@
+//! Reading JSON: piece by piece with a [`Reader`], or all of it as a [`Value`].
+//!
+//! A library for any use of JSON would be a sixth of the module's size; the tests hold this reader to such
+//! a library (`serde_json`), whose words it uses for what is wrong with a text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// How deep values may nest that are read whole. They cost stack, and Wasm has little.
+const MAX_DEPTH: usize = 127;
+
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number.
+    Number(Number),
+    /// A string.
+    String(String),
+    /// A list.
+    Array(Vec<Value>),
+    /// An object.
+    Object(Members),
+}
+
+/// A JSON number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// One without fraction and exponent, exactly.
+    Whole {
+        /// Whether a minus stands before it.
+        negative: bool,
+        /// What stands behind that.
+        magnitude: u64,
+    },
+    /// Any other. Of very many digits, or with a great exponent, the last bits are not exact.
+    Real(f64),
+}
+
+/// The members of an object, in the order of their names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Members(Vec<(String, Value)>);
+
+impl Value {
+    /// The value of a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value of `true` or `false`.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(truth) => Some(*truth),
+            _ => None,
+        }
+    }
+
+    /// The value of a number.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(number.as_f64()),
+            _ => None,
+        }
+    }
+
+    /// The items of a list.
+    pub fn as_array(&self) -> Option<&[Value]> {
+        match self {
+            Self::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The members of an object.
+    pub fn as_object(&self) -> Option<&Members> {
+        match self {
+            Self::Object(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// A member of an object.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.as_object()?.get(name)
+    }
+}
+
+impl Number {
+    /// The nearest that a double can hold.
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Self::Whole { negative: false, magnitude } => magnitude as f64,
+            Self::Whole { negative: true, magnitude } => -(magnitude as f64),
+            Self::Real(real) => real,
+        }
+    }
+}
+
+impl Members {
+    /// The member called `name`.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        let at = self.place_of(name).ok()?;
+        self.0.get(at).map(|(_, value)| value)
+    }
+
+    /// Adds a member, or replaces the one of that name.
+    pub fn insert(&mut self, name: String, value: Value) {
+        match self.place_of(&name) {
+            Ok(at) => {
+                if let Some((_, before)) = self.0.get_mut(at) {
+                    *before = value;
+                }
+            }
+            Err(at) => self.0.insert(at, (name, value)),
+        }
+    }
+
+    /// All members.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn place_of(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| other.as_str().cmp(name))
+    }
+}
+
+/// What is wrong with a text, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JsonError {
+    problem: &'static str,
+    line: usize,
+    column: usize,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at line {} column {}", self.problem, self.line, self.column)
+    }
+}
+
+/// What was read, or what is wrong.
+pub type Read<T> = Result<T, JsonError>;
+
+/// Reads a text that is one JSON value.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(text: &[u8]) -> Read<Value> {
+    let mut reader = Reader::of(text);
+    let value = reader.value(MAX_DEPTH)?;
+    reader.end()?;
+    Ok(value)
+}
+
+/// Reads a text from its beginning to its end, one value after another.
+#[derive(Clone, Debug)]
+pub struct Reader<'b> {
+    text: &'b [u8],
+    at: usize,
+}
+
+impl<'b> Reader<'b> {
+    /// A reader at the beginning of `text`.
+    pub fn of(text: &'b [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Nothing but white space may follow.
+    ///
+    /// # Errors
+    /// Something follows.
+    pub fn end(&mut self) -> Read<()> {
+        self.token().map_or(Ok(()), |_| Err(self.error("trailing characters")))
+    }
+
+    /// Reads an object. `member` is called with the name of each member, and has to read its value.
+    ///
+    /// # Errors
+    /// What is wrong with the object, or what `member` returns.
+    pub fn object(&mut self, member: &mut dyn FnMut(&mut Self, Cow<'b, str>) -> Read<()>) -> Read<()> {
+        self.items(b'{', b'}', &mut |reader| {
+            let name = reader.name()?;
+            member(reader, name)
+        })
+    }
+
+    /// Reads a string. It is borrowed unless it has escapes.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn string(&mut self) -> Read<Cow<'b, str>> {
+        let decoded = self.bytes()?;
+        let text = match decoded {
+            Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).ok(),
+            Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).ok(),
+        };
+        text.ok_or_else(|| self.error("invalid unicode code point"))
+    }
+
+    /// Reads a value and forgets it, however deep it nests.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn skip(&mut self) -> Read<()> {
+        // What closes the lists and objects that are open, the innermost last.
+        let mut open = Vec::new();
+        loop {
+            match self.token() {
+                Some(bracket @ (b'[' | b'{')) => {
+                    self.at += 1;
+                    let close = if bracket == b'[' { b']' } else { b'}' };
+                    open.push(close);
+                    if self.token() != Some(close) {
+                        self.name_if(close == b'}')?;
+                        continue;
+                    }
+                }
+                Some(b'"') => drop(self.bytes()?),
+                _ => drop(self.scalar()?),
+            }
+            // A value has come to its end, and with it perhaps those around it.
+            loop {
+                let Some(close) = open.last().copied() else { return Ok(()) };
+                if self.goes_on(close)? {
+                    self.name_if(close == b'}')?;
+                    break;
+                }
+                open.pop();
+            }
+        }
+    }
+
+    /// Reads a value with all that is in it.
+    fn value(&mut self, depth: usize) -> Read<Value> {
+        let inner = depth.checked_sub(1);
+        match (self.token(), inner) {
+            (Some(b'{' | b'['), None) => Err(self.error("recursion limit exceeded")),
+            (Some(b'{'), Some(depth)) => {
+                let mut members = Members::default();
+                self.object(&mut |reader, name| {
+                    members.insert(name.into_owned(), reader.value(depth)?);
+                    Ok(())
+                })?;
+                Ok(Value::Object(members))
+            }
+            (Some(b'['), Some(depth)) => {
+                let mut items = Vec::new();
+                self.items(b'[', b']', &mut |reader| {
+                    items.push(reader.value(depth)?);
+                    Ok(())
+                })?;
+                Ok(Value::Array(items))
+            }
+            (Some(b'"'), _) => Ok(Value::String(self.string()?.into_owned())),
+            _ => match self.scalar()? {
+                Value::Number(Number::Real(real)) if real.is_infinite() => {
+                    Err(self.error("number out of range"))
+                }
+                scalar => Ok(scalar),
+            },
+        }
+    }
+
+    /// Reads what stands between two brackets and is separated by commas.
+    fn items(&mut self, open: u8, close: u8, item: &mut dyn FnMut(&mut Self) -> Read<()>) -> Read<()> {
+        if self.token() != Some(open) {
+            return Err(self.error(if open == b'{' { "expected an object" } else { "expected a list" }));
+        }
+        self.at += 1;
+        match self.token() {
+            Some(byte) if byte == close => {
+                self.at += 1;
+                return Ok(());
+            }
+            Some(_) => {}
+            None => return Err(self.error(unfinished(close))),
+        }
+        loop {
+            item(self)?;
+            if !self.goes_on(close)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads what stands behind an item: a comma, or what closes the whole. Whether it was a comma.
+    fn goes_on(&mut self, close: u8) -> Read<bool> {
+        let token = self.token();
+        let in_object = close == b'}';
+        if token != Some(b',') && token != Some(close) {
+            return Err(self.error(match (token, in_object) {
+                (None, _) => unfinished(close),
+                (_, true) => "expected `,` or `}`",
+                (_, false) => "expected `,` or `]`",
+            }));
+        }
+        self.at += 1;
+        if token == Some(b',') && self.token() == Some(close) {
+            return Err(self.error("trailing comma"));
+        }
+        Ok(token == Some(b','))
+    }
+
+    /// Reads the name of a member and the colon behind it.
+    fn name(&mut self) -> Read<Cow<'b, str>> {
+        match self.token() {
+            Some(b'"') => {}
+            None => return Err(self.error(unfinished(b'}'))),
+            Some(_) => return Err(self.error("key must be a string")),
+        }
+        let name = self.string()?;
+        match self.token() {
+            Some(b':') => {
+                self.at += 1;
+                Ok(name)
+            }
+            None => Err(self.error(unfinished(b'}'))),
+            Some(_) => Err(self.error("expected `:`")),
+        }
+    }
+
+    fn name_if(&mut self, in_object: bool) -> Read<()> {
+        if in_object {
+            self.name()?;
+        }
+        Ok(())
+    }
+
+    /// Reads a string as bytes that need not be UTF-8.
+    fn bytes(&mut self) -> Read<Cow<'b, [u8]>> {
+        if self.token() != Some(b'"') {
+            return Err(self.error("expected a string"));
+        }
+        self.at += 1;
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            match self.byte() {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    // Whatever is escaped, it does not end the string.
+                    self.at += 2;
+                }
+                Some(0..=0x1f) => {
+                    return Err(self.error("control character (\\u0000-\\u001F) found while parsing a string"))
+                }
+                Some(_) => self.at += 1,
+                None => return Err(self.error("EOF while parsing a string")),
+            }
+        }
+        let inside = Self { text: self.text.get(..self.at).unwrap_or_default(), at: start };
+        self.at += 1;
+        if escaped {
+            inside.unescape().map(Cow::Owned)
+        } else {
+            Ok(Cow::Borrowed(inside.text.get(start..).unwrap_or_default()))
+        }
+    }
+
+    /// Reads all there is as the inside of a string.
+    fn unescape(mut self) -> Read<Vec<u8>> {
+        let mut decoded = Vec::with_capacity(self.text.len() - self.at);
+        while let Some(byte) = self.next() {
+            let plain = match byte {
+                b'\\' => match self.byte() {
+                    Some(same @ (b'"' | b'\\' | b'/')) => same,
+                    Some(b'b') => 0x08,
+                    Some(b'f') => 0x0c,
+                    Some(b'n') => b'\n',
+                    Some(b'r') => b'\r',
+                    Some(b't') => b'\t',
+                    Some(b'u') => {
+                        self.at += 1;
+                        let character = self.unicode()?;
+                        decoded.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                        continue;
+                    }
+                    _ => return Err(self.error("invalid escape")),
+                },
+                _ => {
+                    decoded.push(byte);
+                    continue;
+                }
+            };
+            self.at += 1;
+            decoded.push(plain);
+        }
+        Ok(decoded)
+    }
+
+    /// Reads what follows `\u`: a code point, or the first half of a surrogate pair and then `\u` and the second.
+    fn unicode(&mut self) -> Read<char> {
+        let mut code = self.hex4()?;
+        if matches!(code, 0xd800..=0xdbff) && self.next() == Some(b'\\') && self.next() == Some(b'u') {
+            let low = self.hex4()?;
+            code = if matches!(low, 0xdc00..=0xdfff) {
+                0x10000 + ((code - 0xd800) << 10 | (low - 0xdc00))
+            } else {
+                0xd800
+            };
+        }
+        char::from_u32(code).ok_or_else(|| self.error("lone leading surrogate in hex escape"))
+    }
+
+    fn hex4(&mut self) -> Read<u32> {
+        let mut code = 0;
+        for _ in 0..4 {
+            let Some(digit) = self.byte().and_then(|byte| char::from(byte).to_digit(16)) else {
+                return Err(self.error("invalid escape"));
+            };
+            code = code << 4 | digit;
+            self.at += 1;
+        }
+        Ok(code)
+    }
+
+    /// Reads `null`, `true`, `false` or a number.
+    fn scalar(&mut self) -> Read<Value> {
+        match self.token() {
+            Some(b'n') => self.word("null", Value::Null),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Value::Number),
+            Some(_) => Err(self.error("expected value")),
+            None => Err(self.error("EOF while parsing a value")),
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Value) -> Read<Value> {
+        for expected in word.bytes() {
+            match self.byte() {
+                Some(byte) if byte == expected => self.at += 1,
+                Some(_) => return Err(self.error("expected ident")),
+                None => return Err(self.error("EOF while parsing a value")),
+            }
+        }
+        Ok(value)
+    }
+
+    fn number(&mut self) -> Read<Number> {
+        let negative = self.byte() == Some(b'-');
+        if negative {
+            self.at += 1;
+        }
+        let mut digits = Digits::default();
+        let leading_zero = self.byte() == Some(b'0');
+        let whole = self.digits(&mut digits)?;
+        if leading_zero && whole > 1 {
+            return Err(self.error("invalid number"));
+        }
+        let mut exponent = digits.left_out;
+        let mut is_whole = digits.left_out == 0;
+        if self.byte() == Some(b'.') {
+            self.at += 1;
+            is_whole = false;
+            let places = self.digits(&mut digits)?;
+            exponent = digits.left_out.saturating_sub(places);
+        }
+        if let Some(b'e' | b'E') = self.byte() {
+            self.at += 1;
+            is_whole = false;
+            let down = self.byte() == Some(b'-');
+            if let Some(b'-' | b'+') = self.byte() {
+                self.at += 1;
+            }
+            let mut written = Digits::default();
+            self.digits(&mut written)?;
+            // Beyond this everything is zero or infinite.
+            let written = written.value.min(100_000) as i32;
+            exponent = exponent.saturating_add(if down { -written } else { written });
+        }
+        if is_whole {
+            return Ok(Number::Whole { negative, magnitude: digits.value });
+        }
+        let scale = 10_f64.powi(exponent.saturating_abs());
+        let real = match digits.value as f64 {
+            zero if digits.value == 0 => zero,
+            value if exponent < 0 => value / scale,
+            value => value * scale,
+        };
+        Ok(Number::Real(if negative { -real } else { real }))
+    }
+
+    /// Reads digits, at least one. How many there were.
+    fn digits(&mut self, digits: &mut Digits) -> Read<i32> {
+        let start = self.at;
+        while let Some(byte @ b'0'..=b'9') = self.byte() {
+            digits.push(byte - b'0');
+            self.at += 1;
+        }
+        match i32::try_from(self.at - start) {
+            Ok(count) if count > 0 => Ok(count),
+            _ if self.byte().is_none() => Err(self.error("EOF while parsing a value")),
+            _ => Err(self.error("invalid number")),
+        }
+    }
+
+    /// The next byte that is no white space. It is still to be read.
+    fn token(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte() {
+            self.at += 1;
+        }
+        self.byte()
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.byte();
+        self.at += 1;
+        byte
+    }
+
+    /// This is wrong with the byte that is the next.
+    #[cold]
+    fn error(&self, problem: &'static str) -> JsonError {
+        let to = (self.at + 1).min(self.text.len());
+        let before = self.text.get(..to).unwrap_or_default();
+        let lines = before.split(|byte| *byte == b'\n');
+        let column = lines.clone().next_back().map_or(0, <[u8]>::len);
+        JsonError { problem, line: lines.count(), column }
+    }
+}
+
+fn unfinished(close: u8) -> &'static str {
+    match close {
+        b'}' => "EOF while parsing an object",
+        _ => "EOF while parsing a list",
+    }
+}
+
+/// A decimal number, as far as it fits.
+#[derive(Default)]
+struct Digits {
+    value: u64,
+    /// How many digits at the end did not fit.
+    left_out: i32,
+}
+
+impl Digits {
+    fn push(&mut self, digit: u8) {
+        let longer = self.value.checked_mul(10).and_then(|value| value.checked_add(u64::from(digit)));
+        match longer {
+            Some(value) if self.left_out == 0 => self.value = value,
+            _ => self.left_out = self.left_out.saturating_add(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value as Theirs;
+
+    impl From<Theirs> for Value {
+        fn from(theirs: Theirs) -> Self {
+            match theirs {
+                Theirs::Null => Self::Null,
+                Theirs::Bool(truth) => Self::Bool(truth),
+                Theirs::Number(number) => Self::Number(match (number.as_i64(), number.as_u64()) {
+                    (Some(whole), _) => {
+                        Number::Whole { negative: whole < 0, magnitude: whole.unsigned_abs() }
+                    }
+                    (None, Some(magnitude)) => Number::Whole { negative: false, magnitude },
+                    (None, None) => Number::Real(number.as_f64().unwrap()),
+                }),
+                Theirs::String(text) => Self::String(text),
+                Theirs::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
+                Theirs::Object(theirs) => {
+                    let mut members = Members::default();
+                    theirs.into_iter().for_each(|(name, value)| members.insert(name, value.into()));
+                    Self::Object(members)
+                }
+            }
+        }
+    }
+
+    /// Both read the same, or say the same is wrong.
+    fn same(text: &[u8]) {
+        let theirs = serde_json::from_slice::<Theirs>(text);
+        let shown = String::from_utf8_lossy(text);
+        match (parse(text), theirs) {
+            (Ok(ours), Ok(theirs)) => assert_eq!(ours, Value::from(theirs), "{shown}"),
+            (Err(ours), Err(theirs)) => assert_eq!(ours.to_string(), theirs.to_string(), "{shown}"),
+            (ours, theirs) => panic!("{shown}: {ours:?}, {theirs:?}"),
+        }
+        assert_eq!(
+            Reader::of(text).skip().is_ok(),
+            serde_json::Deserializer::from_slice(text)
+                .into_iter::<serde::de::IgnoredAny>()
+                .next()
+                .is_some_and(|read| read.is_ok()),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn it_agrees_with_a_library() {
+        for text in [
+            "null",
+            "true",
+            "false",
+            "nul",
+            "nulx",
+            "t",
+            "{}",
+            "[]",
+            " {\n} ",
+            "[1,2]",
+            "[1,]",
+            "[,]",
+            "[1 2]",
+            "{\"a\":1,}",
+            "{\"a\" 1}",
+            "{\"a\":}",
+            "{\"a\"",
+            "{\"a\":1",
+            "{a:1}",
+            "[1",
+            "[",
+            "{",
+            "]",
+            "}",
+            "{\"a\":1,\n\"a\":[{}, null]}",
+            "0",
+            "-0.5",
+            "-1",
+            "-",
+            "01",
+            "-01",
+            "1.",
+            ".5",
+            "1.5",
+            "1e3",
+            "1E+3",
+            "1e-3",
+            "1e",
+            "1e+",
+            "12345678901234567890",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1e400",
+            "1e-400",
+            "0e99999999999",
+            "123456789.25",
+            "2.0",
+            "+1",
+            r#""""#,
+            r#""a""#,
+            r#""é""#,
+            r#""\"\\\/\b\f\n\r\t""#,
+            r#""\u00e9\ud83d\ude00""#,
+            r#""a"#,
+            "\"a\nb\"",
+            "x",
+            "{} {}",
+            "1 x",
+            "\"\u{7f}\"",
+            "[\n\n  tru]",
+            "{\"b\":2,\"a\":\"\\u0041\"}",
+        ] {
+            same(text.as_bytes());
+        }
+        let nested = |depth: usize| [b"[".repeat(depth), b"]".repeat(depth)].concat();
+        same(&nested(127));
+        assert!(parse(&nested(128)).unwrap_err().to_string().starts_with("recursion limit exceeded"));
+        for wrong in [
+            &b"\"\\x\""[..],
+            b"\"\\u12\"",
+            b"\"\\u12g4\"",
+            b"\"\\ud800\"",
+            b"\"\\ud800\\u0041\"",
+            b"\"\\udc00\"",
+            b"\"\xff\"",
+            b"\"\\",
+            b"\"\\\"",
+            b"1e99999999999",
+        ] {
+            assert!(parse(wrong).is_err());
+            assert!(serde_json::from_slice::<Theirs>(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn more_digits_than_a_double_holds_are_near_enough() {
+        for text in
+            ["0.1234567890123456789012345", "123456789012345678901234567890", "1e300", "1.5e308", "3e-300"]
+        {
+            let exact: f64 = text.parse().unwrap();
+            let read = parse(text.as_bytes()).unwrap().as_f64().unwrap();
+            assert!((read - exact).abs() <= exact * 1e-14, "{text}: {read}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_library_writes_is_read_back(
+            members in prop::collection::btree_map(".{0,6}", ".{0,12}", 0..6),
+            numbers: Vec<i64>,
+            pretty: bool,
+        ) {
+            let written = serde_json::json!({ "a": members, "b": numbers });
+            let write = if pretty { serde_json::to_vec_pretty } else { serde_json::to_vec };
+            let text = write(&written).unwrap();
+            prop_assert_eq!(parse(&text), Ok(Value::from(written)));
+            prop_assert!(Reader::of(&text).skip().is_ok());
+        }
+
+        #[test]
+        fn both_refuse_the_same(text in "[\\[\\]{}:,\"\\\\ au0-2.eE\n+-]{0,12}") {
+            let theirs = serde_json::from_slice::<Theirs>(text.as_bytes());
+            prop_assert_eq!(parse(text.as_bytes()).is_ok(), theirs.is_ok());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = (parse(&bytes), Reader::of(&bytes).skip());
+        }
+    }
+}
