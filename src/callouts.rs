@@ -9,10 +9,10 @@
 use crate::host;
 use crate::policy::Policy;
 use fnv::FnvHashMap;
+use pinroute_core::random::ByKey;
 use pinroute_core::step::Question;
 use proxy_wasm::hostcalls;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::SystemTime;
 
@@ -71,7 +71,7 @@ struct Outgoing {
 pub struct Callouts {
     outbox: RefCell<Option<Outgoing>>,
     under_way: RefCell<FnvHashMap<u32, Flight>>,
-    by_key: RefCell<HashMap<Box<[u8]>, u32>>,
+    by_key: RefCell<ByKey>,
     waiting: Cell<usize>,
     silent_until: Cell<u64>,
 }
@@ -87,7 +87,7 @@ impl Callouts {
         let shared = key.as_ref().filter(|_| policy.plan().caches()).map(|key| shared_key(policy, key));
         if let Some(shared) = &shared {
             if let Some(token) = self.by_key.borrow().get(shared) {
-                if let Some(flight) = self.under_way.borrow_mut().get_mut(token) {
+                if let Some(flight) = self.under_way.borrow_mut().get_mut(&(*token as u32)) {
                     flight.waiters.push(waiter);
                     self.waiting.set(self.waiting.get() + 1);
                     return Asked::Joined;
@@ -124,7 +124,7 @@ impl Callouts {
         match hostcalls::dispatch_http_call(&resolve.cluster, headers, None, vec![], resolve.timeout) {
             Ok(token) => {
                 if let Some(key) = flight.key.as_ref().filter(|_| flight.policy.plan().caches()) {
-                    self.by_key.borrow_mut().insert(shared_key(&flight.policy, key), token);
+                    self.by_key.borrow_mut().insert(shared_key(&flight.policy, key), token as usize);
                 }
                 self.waiting.set(self.waiting.get() + flight.waiters.len());
                 self.under_way.borrow_mut().insert(token, flight);

@@ -6,10 +6,8 @@ use pinroute_core::cache::Cache;
 use pinroute_core::config::Config;
 use pinroute_core::live::Numbers;
 use pinroute_core::plan::{Memory, Plan};
-use pinroute_core::protobuf;
+use pinroute_core::{protobuf, random};
 use std::cell::{RefCell, RefMut};
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
 /// How many bytes of metadata the policies of routes may take before the unused ones are forgotten. A
@@ -29,8 +27,7 @@ pub struct Policy {
 impl Policy {
     /// A policy that has not seen a request yet.
     pub fn new(config: Config) -> Rc<Self> {
-        // The standard library's hasher starts from the host's random numbers.
-        let random = RandomState::new().build_hasher().finish();
+        let random = random::number();
         let metadata = config.metadata.as_deref().map(MetadataNumbers::new);
         Rc::new(Self { plan: Plan::new(config), metadata, memory: RefCell::new(Memory::new(random)) })
     }

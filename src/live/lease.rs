@@ -5,8 +5,7 @@
 //! is put there first, expired, when a configuration is read: before any worker has a VM of its own.
 
 use crate::shared;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
+use pinroute_core::random;
 
 /// How long a lease lasts unless it is renewed, in milliseconds: how long values may stand still when the VM
 /// that held it traps.
@@ -37,7 +36,7 @@ impl Lease {
             Record { holder: 0, until: 0 }.write(&key, None);
         }
         // Never 0: that is nobody.
-        let own_id = RandomState::new().build_hasher().finish() | 1;
+        let own_id = random::number() | 1;
         Self { key, own_id, held_until: 0, look_again: 0 }
     }
 

@@ -5,10 +5,9 @@ use crate::metrics;
 use pinroute_core::live::rtds::{Client, METHOD, SERVICE};
 use pinroute_core::live::{Compiled, Snapshot};
 use pinroute_core::protobuf::put_bytes;
+use pinroute_core::random;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::BufferType;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 
 /// The wait before the first new attempt, and the longest one; in milliseconds. Each attempt doubles it.
 const FIRST_WAIT: u64 = 200;
@@ -118,7 +117,7 @@ impl Rtds {
     /// proxies do not come back at once.
     fn wait(&mut self, now: u64) {
         let longest = FIRST_WAIT.saturating_mul(1 << self.attempts.min(10)).min(LONGEST_WAIT);
-        let random = RandomState::new().build_hasher().finish();
+        let random = random::number();
         self.try_again = now + longest - random % (longest / 2);
         self.attempts += 1;
     }

@@ -1,6 +1,6 @@
 //! A cache with a bound on the memory it takes.
 
-use std::collections::HashMap;
+use crate::random::ByKey;
 use std::mem;
 
 /// What an entry costs beside its key and value: two words of each in the table, and its share of the room
@@ -11,15 +11,22 @@ const ENTRY_OVERHEAD: usize = 64;
 ///
 /// New entries and those asked for again are young. When the young ones have used up half of the limit they
 /// become the old ones, and what was old until then is gone. So what is in use stays, each operation takes
-/// constant time, and there is no list to keep in order. Keys are hashed with a random key (SipHash, the
-/// standard library's), since clients choose them.
+/// constant time, and there is no list to keep in order. Keys are hashed with a random key, since clients
+/// choose them.
 #[derive(Debug)]
 pub struct Cache<V> {
-    young: HashMap<Box<[u8]>, Entry<V>>,
-    old: HashMap<Box<[u8]>, Entry<V>>,
+    young: Generation<V>,
+    old: Generation<V>,
     young_weight: usize,
     limit: usize,
     by_count: bool,
+}
+
+/// The table says where an entry lies. So its code, which is large, is there once for all kinds of values.
+#[derive(Debug)]
+struct Generation<V> {
+    places: ByKey,
+    entries: Vec<Option<Entry<V>>>,
 }
 
 #[derive(Debug)]
@@ -28,10 +35,43 @@ struct Entry<V> {
     weight: usize,
 }
 
+impl<V> Generation<V> {
+    fn new() -> Self {
+        Self { places: ByKey::default(), entries: Vec::new() }
+    }
+
+    fn get(&self, key: &[u8]) -> Option<&Entry<V>> {
+        let place = self.places.get(key)?;
+        self.entries.get(*place)?.as_ref()
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Option<Entry<V>> {
+        let place = self.places.remove(key)?;
+        self.entries.get_mut(place)?.take()
+    }
+
+    /// Adds an entry. The one that it replaces, if there is one.
+    fn insert(&mut self, key: &[u8], entry: Entry<V>) -> Option<Entry<V>> {
+        if let Some(seat) = self.places.get(key).and_then(|place| self.entries.get_mut(*place)) {
+            return seat.replace(entry);
+        }
+        self.places.insert(key.into(), self.entries.len());
+        self.entries.push(Some(entry));
+        None
+    }
+
+    /// Forgets all. The room stays for the next generation.
+    fn clear(&mut self) {
+        self.places.clear();
+        self.entries.clear();
+    }
+}
+
 impl<V: Clone> Cache<V> {
     /// A cache for at most `limit` bytes or so.
     pub fn new(limit: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), young_weight: 0, limit, by_count: false }
+        let (young, old) = (Generation::new(), Generation::new());
+        Self { young, old, young_weight: 0, limit, by_count: false }
     }
 
     /// A cache for at most `entries` entries, whatever they weigh.
@@ -44,7 +84,7 @@ impl<V: Clone> Cache<V> {
         if let Some(entry) = self.young.get(key) {
             return Some(entry.value.clone());
         }
-        let (key, entry) = self.old.remove_entry(key)?;
+        let entry = self.old.remove(key)?;
         let value = entry.value.clone();
         self.add(key, entry);
         Some(value)
@@ -54,12 +94,12 @@ impl<V: Clone> Cache<V> {
     pub fn insert(&mut self, key: &[u8], value: V, weight: usize) {
         self.old.remove(key);
         let weight = if self.by_count { 1 } else { weight + key.len() + ENTRY_OVERHEAD };
-        self.add(key.into(), Entry { value, weight });
+        self.add(key, Entry { value, weight });
     }
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.young.len() + self.old.len()
+        self.young.places.len() + self.old.places.len()
     }
 
     /// Whether there is none.
@@ -67,14 +107,13 @@ impl<V: Clone> Cache<V> {
         self.len() == 0
     }
 
-    fn add(&mut self, key: Box<[u8]>, entry: Entry<V>) {
+    fn add(&mut self, key: &[u8], entry: Entry<V>) {
         self.young_weight += entry.weight;
         if let Some(before) = self.young.insert(key, entry) {
             self.young_weight -= before.weight;
         }
         // A cache of one entry has no halves.
         if self.young_weight > (self.limit / 2).max(usize::from(self.by_count)) {
-            // The table of the entries that go keeps its room, and serves the next generation.
             mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
             self.young_weight = 0;

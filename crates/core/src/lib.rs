@@ -16,6 +16,7 @@ pub mod percent;
 pub mod plan;
 pub mod protobuf;
 pub mod query;
+pub mod random;
 pub mod shuffle;
 pub mod step;
 pub mod template;
