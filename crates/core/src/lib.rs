@@ -8,16 +8,13 @@
 pub mod authority;
 pub mod cache;
 pub mod config;
-pub mod index;
-pub mod json;
 pub mod key;
 pub mod live;
-pub mod percent;
 pub mod plan;
 pub mod protobuf;
-pub mod query;
 pub mod random;
-pub mod shuffle;
 pub mod step;
 pub mod template;
 pub mod where_answer;
+
+pub use pinroute_hot::{index, json, percent, query, shuffle};
