@@ -101,7 +101,8 @@ fn plugin(document: &Value, place: &str) -> Config {
 /// Every plugin configuration inside a piece of an Envoy configuration, and every one for a route.
 fn plugins_within(document: &Value, place: &str) {
     if let Some(config) = document.pointer("/filter_metadata/pinroute") {
-        Config::for_route(config).unwrap_or_else(|error| panic!("{place}: {error}\n{config}"));
+        let document = pinroute_core::json::parse(config.to_string().as_bytes()).unwrap();
+        Config::for_route(&document).unwrap_or_else(|error| panic!("{place}: {error}\n{config}"));
     }
     let children: Vec<&Value> = match document {
         Value::Array(items) => items.iter().collect(),
