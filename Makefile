@@ -12,7 +12,7 @@ export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := \
 	--remap-path-prefix=$(CARGO_HOME)/registry/src=crates --remap-path-prefix=$(CURDIR)=.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-matrix lint wasm trap build targets clean
+.PHONY: help run test test-matrix lint wasm bench bench-core trap empty-filter build targets clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -20,7 +20,7 @@ help: ## list what can be made
 run: wasm build ## build everything and start the whole demo on loopback; Ctrl-C stops it
 	@exec $(DEV) run
 
-test: wasm trap build ## unit, property, contract and end-to-end tests against a real Envoy
+test: wasm trap empty-filter build ## unit, property, contract and end-to-end tests against a real Envoy
 	$(DEV) envoy >/dev/null
 	$(CARGO) test --workspace
 
@@ -32,6 +32,13 @@ lint: wasm build ## formatting, clippy, every shipped Envoy configuration
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --package pinroute --target $(WASM_TARGET) --profile wasm --quiet -- -D warnings
 	$(DEV) validate
+
+bench: wasm empty-filter ## the benchmark, peers side by side in one run, into bench/results/; BENCH=--quick for a look
+	$(CARGO) build --locked --release --package pinroute-server --package pinroute-bench
+	@exec target/release/pinroute-bench $(BENCH)
+
+bench-core: ## micro-benchmarks of the decisions, in native code
+	$(CARGO) bench --locked --package pinroute-core --bench core
 
 wasm: targets ## only dist/pinroute.wasm, with its sha256 beside it
 	@echo "building $(WASM)"
@@ -47,9 +54,15 @@ trap: wasm
 	@$(CARGO) build --locked --quiet --package pinroute --target $(WASM_TARGET) --profile wasm --features provoke-trap
 	@cp target/$(WASM_TARGET)/wasm/pinroute.wasm dist/pinroute-trap.wasm
 
+# The filter that does nothing: the benchmark's limit.
+empty-filter: targets
+	@$(CARGO) build --locked --quiet --package pinroute-empty-filter --target $(WASM_TARGET) --profile wasm
+	@mkdir -p dist
+	@cp target/$(WASM_TARGET)/wasm/pinroute_empty_filter.wasm dist/empty-filter.wasm
+
 build: targets
 	@echo "building the server and the tools"
-	$(CARGO) build --locked --workspace --exclude pinroute
+	$(CARGO) build --locked --workspace --exclude pinroute --exclude pinroute-empty-filter
 
 # rustup does not install a target by itself where automatic installation is off.
 targets:

@@ -329,8 +329,8 @@ mod tests {
         visited.sort();
         let other = "no single value";
         let expected = [
-            format!("a.b=1"),
-            format!("a.c.d=\"x\""),
+            "a.b=1".to_owned(),
+            "a.c.d=\"x\"".to_owned(),
             format!("a.c={other}"),
             format!("a={other}"),
             "e.f=true".to_owned(),

@@ -1,0 +1,176 @@
+//! Envoy's configuration: a listener for each filter chain that is measured, all alike but for one filter.
+
+use anyhow::{Context, Result};
+use pinroute_testkit::paths;
+use serde_json::{json, Value};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// The resolver's cluster.
+const RESOLVER: &str = "resolver";
+
+/// What stands before the router.
+#[derive(Clone, Debug)]
+pub enum Filter {
+    /// Nothing.
+    None,
+    /// A Lua script.
+    Lua(String),
+    /// The Wasm filter that does nothing.
+    Empty,
+    /// pinroute, with a configuration.
+    Pinroute(Value),
+}
+
+/// A listener with its filter chain.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Its name.
+    pub name: String,
+    /// Its filter.
+    pub filter: Filter,
+}
+
+impl Chain {
+    /// A chain.
+    pub fn new(name: impl Into<String>, filter: Filter) -> Self {
+        Self { name: name.into(), filter }
+    }
+}
+
+/// A script of the project, by its path below the project's root.
+pub fn script(path: &str) -> Result<String> {
+    let path = paths::project_root().join(path);
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The Wasm filter that does nothing, as `make empty-filter` leaves it.
+pub fn empty_wasm() -> PathBuf {
+    paths::project_root().join("dist/empty-filter.wasm")
+}
+
+/// An Envoy configuration.
+#[derive(Debug)]
+pub struct Bootstrap<'c> {
+    /// The listeners.
+    pub chains: &'c [Chain],
+    /// The resolver.
+    pub resolver: SocketAddr,
+    /// The cluster that pushes live values.
+    pub xds: Value,
+    /// Headers added to each response, with what they say.
+    pub shown: &'c [(&'c str, &'c str)],
+}
+
+impl Bootstrap<'_> {
+    /// The document.
+    pub fn document(&self) -> Value {
+        json!({
+            "admin": { "address": any() },
+            "static_resources": {
+                "listeners": self.chains.iter().map(|chain| self.listener(chain)).collect::<Vec<_>>(),
+                "clusters": [cluster(RESOLVER, self.resolver), self.xds],
+            },
+        })
+    }
+
+    fn listener(&self, chain: &Chain) -> Value {
+        let shown: Vec<Value> = self
+            .shown
+            .iter()
+            .map(|(name, value)| json!({ "header": { "key": name, "value": value } }))
+            .collect();
+        let mut filters: Vec<Value> = chain.filter.document(&chain.name).into_iter().collect();
+        filters.push(json!({
+            "name": "router",
+            "typed_config": { "@type": kind("filters.http.router.v3.Router") },
+        }));
+        json!({
+            "name": chain.name,
+            "address": any(),
+            "filter_chains": [{ "filters": [{
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": {
+                    "@type": kind("filters.network.http_connection_manager.v3.HttpConnectionManager"),
+                    "stat_prefix": "bench",
+                    "stream_idle_timeout": "15s",
+                    "route_config": {
+                        "name": "local_route",
+                        "virtual_hosts": [{
+                            "name": "all",
+                            "domains": ["*"],
+                            "response_headers_to_add": shown,
+                            // Envoy answers by itself, so no backend takes part in what is measured.
+                            "routes": [{ "match": { "prefix": "/" }, "direct_response": { "status": 200 } }],
+                        }],
+                    },
+                    "http_filters": filters,
+                },
+            }] }],
+        })
+    }
+}
+
+impl Filter {
+    fn document(&self, name: &str) -> Option<Value> {
+        match self {
+            Self::None => None,
+            Self::Lua(script) => Some(json!({
+                "name": "lua",
+                "typed_config": {
+                    "@type": kind("filters.http.lua.v3.Lua"),
+                    "default_source_code": { "inline_string": script },
+                },
+            })),
+            Self::Empty => Some(wasm(name, &empty_wasm(), None)),
+            Self::Pinroute(config) => Some(wasm(name, &paths::wasm(), Some(config))),
+        }
+    }
+}
+
+/// A Wasm filter in a VM of its own, so that no chain warms up another's memory.
+fn wasm(name: &str, module: &std::path::Path, config: Option<&Value>) -> Value {
+    let mut plugin = json!({
+        "name": name,
+        "failure_policy": "FAIL_RELOAD",
+        "vm_config": {
+            "vm_id": name,
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": { "local": { "filename": module } },
+        },
+    });
+    if let (Some(config), Some(plugin)) = (config, plugin.as_object_mut()) {
+        let any = json!({ "@type": "type.googleapis.com/google.protobuf.Struct", "value": config });
+        plugin.insert("configuration".to_owned(), any);
+    }
+    json!({ "name": "wasm", "typed_config": { "@type": kind("filters.http.wasm.v3.Wasm"), "config": plugin } })
+}
+
+fn kind(name: &str) -> String {
+    format!("type.googleapis.com/envoy.extensions.{name}")
+}
+
+fn cluster(name: &str, address: SocketAddr) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "circuit_breakers": {
+            "thresholds": [{ "max_connections": 65536, "max_pending_requests": 65536, "max_requests": 65536 }],
+        },
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": socket(address) } }] }],
+        },
+    })
+}
+
+/// Any free port.
+fn any() -> Value {
+    socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+}
+
+fn socket(address: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": address.ip(), "port_value": address.port() } })
+}

@@ -1,0 +1,123 @@
+//! The benchmark: pinroute, its Lua peers and an empty filter side by side in one Envoy with one worker.
+//!
+//! [`peers`] compares them, [`growth`] looks at how costs grow, [`resources`] at start-up and memory, and
+//! [`report`] writes it all down. What counts is the processor time of Envoy's worker thread for a request,
+//! above that of a chain without a filter in the same round: it does not depend on how busy the machine is
+//! otherwise as much as latency does.
+
+mod chain;
+mod figure;
+mod goals;
+mod growth;
+mod load;
+mod machine;
+mod peers;
+mod report;
+mod resources;
+mod rig;
+mod scale;
+mod variants;
+
+use anyhow::{bail, Result};
+use pinroute_testkit::paths::project_root;
+use report::Report;
+use rig::Bench;
+use scale::Scale;
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+const USAGE: &str = "\
+usage: pinroute-bench [--quick | --smoke] [--out DIR] [--publish]
+       pinroute-bench --load CHAIN
+  --quick      fewer rounds and points: under two minutes, for a look
+  --smoke      hardly any requests: whether it works at all
+  --out DIR    where figures, table and plots go; bench/results if not said
+  --publish    also to docs/benchmark.md and docs/benchmark-*.svg
+  --load CHAIN only keep a chain busy for 20 s, for a profiler, and print what it costs";
+
+struct Options {
+    scale: Scale,
+    out: PathBuf,
+    publish: bool,
+    load: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let options = match options(words) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("pinroute-bench: {error}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pinroute-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(words: Vec<String>) -> Result<Options> {
+    let mut options = Options {
+        scale: Scale::full(),
+        out: project_root().join("bench/results"),
+        publish: false,
+        load: None,
+    };
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        match (word.as_str(), words.len()) {
+            ("--quick", _) => options.scale = Scale::quick(),
+            ("--smoke", _) => options.scale = Scale::smoke(),
+            ("--publish", _) => options.publish = true,
+            ("--out", 1..) => options.out = words.next().unwrap_or_default().into(),
+            ("--load", 1..) => options.load = words.next(),
+            ("--load", _) => bail!("--load needs the name of a chain"),
+            ("--out", _) => bail!("--out needs a folder"),
+            (other, _) => bail!("unknown argument {other:?}"),
+        }
+    }
+    Ok(options)
+}
+
+/// Processes are started from the main thread, so they end with it however that ends.
+fn run(options: &Options) -> Result<()> {
+    if let Some(chain) = &options.load {
+        return peers::load(&Bench::start()?, &options.scale, chain);
+    }
+    let start = Instant::now();
+    let progress = |line: &str| println!("{:5.0} s  {line}", start.elapsed().as_secs_f64());
+    let report = Report::measure(&options.scale, &progress)?;
+    println!("\n{}", report.summary());
+    report.write(&options.out)?;
+    println!("wrote {} after {:.0} s", options.out.display(), start.elapsed().as_secs_f64());
+    if options.publish {
+        let docs = project_root().join("docs");
+        report.publish(&docs)?;
+        println!("wrote {}", docs.join("benchmark.md").display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_or_refused() {
+        let read = |words: &[&str]| options(words.iter().map(|word| (*word).to_owned()).collect());
+        let quick = read(&["--quick", "--out", "x", "--publish"]).unwrap();
+        assert_eq!((quick.scale.rounds, quick.out, quick.publish), (3, PathBuf::from("x"), true));
+        assert_eq!(read(&["--out"]).err().unwrap().to_string(), "--out needs a folder");
+        assert_eq!(read(&["--fast"]).err().unwrap().to_string(), r#"unknown argument "--fast""#);
+    }
+}

@@ -1,0 +1,191 @@
+//! The page.
+
+use super::Report;
+use crate::figure::Figure;
+use crate::growth::Plot;
+use std::fmt::Write;
+
+/// `docs/benchmark.md`.
+pub fn page(report: &Report) -> String {
+    let Report { machine, scale, .. } = report;
+    format!(
+        "\
+# Benchmark
+
+*This page and its plots are generated. Do not edit them.* This makes them anew, in `bench/results/`:
+
+```sh
+make bench
+```
+
+Measured with Envoy {envoy} and one worker on {processor} ({processors} processors, Linux {kernel}): {rounds} rounds, each of
+which runs every chain once with {requests} requests over {connections} connections. Envoy has one processor for itself; the
+load generator and the resolver share the others. All chains are listeners of one Envoy and alike but for one
+filter. The route answers by itself (`direct_response`), so no backend takes part; the resolver is `pinroute-server`.
+
+**CPU** is the processor time, user and system, of Envoy's worker thread, divided by the number of requests, *above*
+what the bare chain takes in the same round. Given are the median of the rounds and, in parentheses, the least and the
+greatest. Latency and requests per second are those of a closed loop: each connection sends its next request when it
+has the answer. With {connections} connections Envoy's worker is busy all the time, so latency there is mostly waiting in line;
+*alone* is the latency of a single connection.
+
+## The chains
+
+{peers}
+![What filters cost, in microseconds of Envoy's processor time for a request](benchmark-cpu.svg)
+
+Chains with the same keys have the same 100 keys in turn. Where every key is new, no request before had it. *Live
+runtime* takes its numbers from Envoy's runtime.
+
+## Goals
+
+{goals}
+The range is that of the rounds' own ratios.
+
+## Growth
+
+CPU in microseconds for a request above the bare chain, over what grows. Each point has {growth_rounds} rounds with {growth_requests}
+requests.
+
+![CPU for a request over the number of keys, hosts, overrides and connections](benchmark-growth.svg)
+
+{growth}
+## Start-up, memory, size
+
+Start-up is the time from the start of Envoy's process until it is ready. Memory per worker is how much more resident
+memory each of four further workers takes, after some requests.
+
+{resources}",
+        envoy = report.envoy,
+        processor = machine.processor,
+        processors = machine.processors,
+        kernel = machine.kernel,
+        rounds = scale.rounds,
+        requests = grouped(scale.requests),
+        connections = scale.connections,
+        peers = peers(report),
+        goals = goals(report),
+        growth_rounds = scale.growth.rounds,
+        growth_requests = grouped(scale.growth.requests),
+        growth = report.growth.iter().map(growth).collect::<Vec<_>>().join("\n"),
+        resources = resources(report),
+    )
+}
+
+/// The table of the chains.
+pub fn peers(report: &Report) -> String {
+    let mut table =
+        header(&["chain", "CPU, µs", "requests/s", "p50, µs", "p99, µs", "alone: p50, µs", "alone: p99, µs"]);
+    for one in &report.peers {
+        let cpu = if one.name == crate::variants::BARE {
+            format!("{:.1} in all", one.cpu_us.median)
+        } else {
+            spread(&one.above_us, 1)
+        };
+        row(
+            &mut table,
+            &[
+                one.label.to_owned(),
+                cpu,
+                grouped(one.per_second.median as u64),
+                format!("{:.0}", one.p50_us.median),
+                format!("{:.0}", one.p99_us.median),
+                format!("{:.0}", one.alone_p50_us.median),
+                format!("{:.0}", one.alone_p99_us.median),
+            ],
+        );
+    }
+    table
+}
+
+/// The table of the goals.
+pub fn goals(report: &Report) -> String {
+    let mut table = header(&["ratio of CPU", "measured", "goal", ""]);
+    for goal in &report.goals {
+        let met = if goal.met { "met" } else { "**missed**" };
+        row(
+            &mut table,
+            &[goal.what.to_owned(), spread(&goal.ratio, 2), format!("≤ {:.2}", goal.most), met.to_owned()],
+        );
+    }
+    table
+}
+
+/// The table of start-up and memory.
+pub fn resources(report: &Report) -> String {
+    let mut table = header(&[
+        "filter",
+        "start-up, ms",
+        "memory per worker, MiB",
+        "Envoy with one worker, MiB",
+        "module, KiB",
+    ]);
+    for one in &report.resources {
+        let module =
+            one.module_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1024.0));
+        row(
+            &mut table,
+            &[
+                one.label.to_owned(),
+                spread(&one.start_ms, 0),
+                spread(&one.worker_mib, 1),
+                spread(&one.resident_mib, 0),
+                module,
+            ],
+        );
+    }
+    table
+}
+
+fn growth(plot: &Plot) -> String {
+    let mut cells = vec![plot.x_label];
+    cells.extend(&plot.lines);
+    cells.push("Envoy's memory then, MiB");
+    let mut table = header(&cells);
+    for point in &plot.points {
+        let mut cells = vec![grouped(point.x)];
+        cells.extend(point.above_us.iter().map(|figure| spread(figure, 1)));
+        cells.push(format!("{:.0}", point.memory_mib));
+        row(&mut table, &cells);
+    }
+    format!("### {}\n\n{table}", plot.title)
+}
+
+/// The median, and the range behind it.
+fn spread(figure: &Figure, digits: usize) -> String {
+    let Figure { median, least, most } = figure;
+    format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
+}
+
+fn header(cells: &[&str]) -> String {
+    format!("| {} |\n|---|{}\n", cells.join(" | "), "---:|".repeat(cells.len().saturating_sub(1)))
+}
+
+fn row(table: &mut String, cells: &[String]) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(table, "| {} |", cells.join(" | "));
+}
+
+/// A whole number with a comma before each three digits.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!([7, 999, 20_000, 1_000_000].map(grouped), ["7", "999", "20,000", "1,000,000"]);
+        assert_eq!(spread(&Figure { median: 4.25, least: 4.0, most: 5.0 }, 1), "4.2 (4.0–5.0)");
+    }
+}

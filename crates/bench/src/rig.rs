@@ -1,0 +1,210 @@
+//! What is measured on: the servers, an Envoy with its listeners, and the load generator.
+
+use crate::chain::{Bootstrap, Chain};
+use crate::load::{Generator, Keys, Series};
+use crate::machine::{pin, resident, Processors, Thread};
+use anyhow::{ensure, Context, Result};
+use pinroute_testkit::dns::Dns;
+use pinroute_testkit::envoy::{Envoy, EnvoyOptions};
+use pinroute_testkit::http::Client;
+use pinroute_testkit::servers::{Servers, ServersOptions};
+use pinroute_testkit::xds::Xds;
+use serde::Serialize;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// The resolver and the load generator. They serve all Envoys.
+#[derive(Debug)]
+pub struct Bench {
+    /// The load generator.
+    pub generator: Generator,
+    /// Who runs where.
+    processors: Processors,
+    /// Pushes live values.
+    pub xds: Xds,
+    servers: Servers,
+    _dns: Dns,
+}
+
+impl Bench {
+    /// Starts the resolver.
+    pub fn start() -> Result<Self> {
+        let processors = Processors::divide()?;
+        pin(&processors.servers)?;
+        let dns = Dns::start()?;
+        let options = ServersOptions {
+            environment: vec![("REPLICAS".to_owned(), "8".to_owned())],
+            ..ServersOptions::default()
+        };
+        let servers = Servers::start(1, &options, &dns)?;
+        let xds = Xds::start()?;
+        pin(&processors.load)?;
+        Ok(Self { generator: Generator::new()?, processors, xds, servers, _dns: dns })
+    }
+
+    /// The port in the resolver's answers.
+    pub fn port(&self) -> u16 {
+        self.servers.port()
+    }
+
+    /// Starts an Envoy with a listener for each chain. How long it took from the start of the process until
+    /// it was ready comes with it.
+    pub fn envoy(&self, workers: u32, chains: &[Chain]) -> Result<(Rig<'_>, Duration)> {
+        self.envoy_showing(workers, chains, &[])
+    }
+
+    /// As [`envoy`](Self::envoy), with headers on each response.
+    pub fn envoy_showing(
+        &self,
+        workers: u32,
+        chains: &[Chain],
+        shown: &[(&str, &str)],
+    ) -> Result<(Rig<'_>, Duration)> {
+        let resolver = self.servers.addr(1).into();
+        let options = EnvoyOptions { concurrency: workers, ..EnvoyOptions::default() };
+        let document = Bootstrap { chains, resolver, xds: self.xds.envoy_cluster(), shown }.document();
+        pin(&self.processors.envoy)?;
+        let start = Instant::now();
+        let started = Envoy::start(&document, &options);
+        let took = start.elapsed();
+        pin(&self.processors.load)?;
+        Ok((Rig { bench: self, envoy: started? }, took))
+    }
+}
+
+/// A running Envoy.
+#[derive(Debug)]
+pub struct Rig<'b> {
+    bench: &'b Bench,
+    envoy: Envoy,
+}
+
+/// How a chain is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// How many connections.
+    pub connections: usize,
+    /// How many requests before anything is measured.
+    pub warm_up: u64,
+    /// How many requests are measured.
+    pub requests: u64,
+    /// Their keys.
+    pub keys: Keys,
+}
+
+/// What was measured in one run.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Sample {
+    /// Processor time of Envoy's worker thread, user and system, in µs for each request.
+    pub cpu_us: f64,
+    /// Requests answered in a second.
+    pub per_second: f64,
+    /// The median of the latency, in µs.
+    pub p50_us: f64,
+    /// The 99th percentile of the latency, in µs.
+    pub p99_us: f64,
+}
+
+impl Rig<'_> {
+    /// Measures a chain.
+    pub fn run(&self, chain: &str, load: &Load) -> Result<Sample> {
+        self.run_one(chain, load).with_context(|| format!("the chain {chain:?}"))
+    }
+
+    fn run_one(&self, chain: &str, load: &Load) -> Result<Sample> {
+        let worker = Thread::worker_of(self.envoy.pid())?;
+        let address = self.envoy.listener_addr(chain)?;
+        let mut connections = self.bench.generator.connect(address, load.connections)?;
+        connections.send(load.warm_up.max(load.connections as u64), load.keys)?;
+        let before = worker.used()?;
+        let series: Series = connections.send(load.requests, load.keys)?;
+        let used = worker.used()?.saturating_sub(before);
+        let micros = |time: Duration| time.as_secs_f64() * 1e6;
+        Ok(Sample {
+            cpu_us: used as f64 / 1e3 / load.requests as f64,
+            per_second: load.requests as f64 / series.took.as_secs_f64(),
+            p50_us: micros(series.quantile(0.5)),
+            p99_us: micros(series.quantile(0.99)),
+        })
+    }
+
+    /// Sends requests without measuring.
+    pub fn send(&self, chain: &str, connections: usize, count: u64, keys: Keys) -> Result<()> {
+        let address = self.envoy.listener_addr(chain)?;
+        self.bench.generator.connect(address, connections)?.send(count, keys)?;
+        Ok(())
+    }
+
+    /// A client for a chain.
+    pub fn client(&self, chain: &str) -> Result<Client> {
+        Ok(Client::new(self.envoy.listener_addr(chain)?))
+    }
+
+    /// Envoy's process id.
+    pub fn process(&self) -> u32 {
+        self.envoy.pid()
+    }
+
+    /// Envoy's resident memory, in bytes.
+    pub fn memory(&self) -> Result<u64> {
+        resident(self.envoy.pid())
+    }
+
+    /// Fails if pinroute refused a request, or if a VM was lost.
+    pub fn check(&self) -> Result<()> {
+        for prefix in
+            ["wasmcustom.pinroute_rejected", "wasmcustom.pinroute_continued", "wasmcustom.pinroute_passed"]
+        {
+            let odd = self.envoy.stats(prefix)?;
+            ensure!(odd.values().all(|count| *count == 0), "pinroute did not route every request: {odd:?}");
+        }
+        let reloads = self.envoy.stats("wasm.")?;
+        let lost = reloads.iter().find(|(name, count)| name.contains("vm_reload") && **count > 0);
+        ensure!(lost.is_none(), "a VM was lost: {lost:?}\n{}", self.envoy.log());
+        Ok(())
+    }
+
+    /// Envoy's version.
+    pub fn version(&self) -> Result<String> {
+        // HASH/1.40.0/Clean/RELEASE/BoringSSL
+        let info: Value = serde_json::from_str(&self.envoy.admin_get("/server_info")?)?;
+        let version = info.get("version").and_then(Value::as_str).and_then(|text| text.split('/').nth(1));
+        Ok(version.context("Envoy does not say its version")?.to_owned())
+    }
+
+    /// A counter or gauge of Envoy's.
+    pub fn stat(&self, name: &str) -> Result<u64> {
+        self.envoy.stat(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::{script, Filter};
+    use crate::load::key;
+    use crate::variants::index;
+    use pinroute_core::index::IndexMode;
+
+    #[test]
+    fn the_lua_index_is_that_of_the_formula() {
+        let bench = Bench::start().unwrap();
+        let lua = Filter::Lua(script("bench/lua/index.lua").unwrap());
+        let chains = [Chain::new("lua", lua), Chain::new("pinroute", index(None))];
+        let shown = [("x-authority", "%REQ(:authority)%")];
+        let (rig, _) = bench.envoy_showing(1, &chains, &shown).unwrap();
+        let clients = ["lua", "pinroute"].map(|chain| rig.client(chain).unwrap());
+        let keys =
+            (0..500).map(|number| key(number * 7_919)).chain(["a%20b+c", "%c3%bc", "x"].map(str::to_owned));
+        for raw in keys {
+            let decoded = pinroute_core::percent::decode_form(raw.as_bytes());
+            let slot = IndexMode::Hash.slot(&decoded, 8) + 1;
+            for client in &clients {
+                let answer = client.get(&format!("/join?client_id={raw}")).unwrap();
+                let expected = format!("poc-routing-server-{slot}:8081");
+                assert_eq!(answer.header("x-authority"), Some(expected.as_str()), "{raw}");
+            }
+        }
+        rig.check().unwrap();
+    }
+}

@@ -1,0 +1,178 @@
+//! The filter chains that are compared.
+
+use crate::chain::{script, Chain, Filter};
+use crate::load::Keys;
+use anyhow::{ensure, Context, Result};
+use pinroute_testkit::xds::XDS_CLUSTER;
+use serde_json::{json, Value};
+
+/// Keys that a cache or a JIT compiler has seen before.
+pub const WARM: Keys = Keys::Cycle(100);
+
+/// A chain with its requests.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// The chain.
+    pub chain: Chain,
+    /// For people.
+    pub label: &'static str,
+    /// Its requests' keys.
+    pub keys: Keys,
+}
+
+/// The chain without a filter, which all others are held against.
+pub const BARE: &str = "bare";
+
+/// All variants but the bare chain. `port` is the resolver's.
+pub fn all(port: u16) -> Result<Vec<Variant>> {
+    let new = |name: &str, label, keys, filter| Variant { chain: Chain::new(name, filter), label, keys };
+    let lua = |path: &str| script(path).map(Filter::Lua);
+    let djb2 = json!({ "total_hosts": 8, "shard_size": 2, "algorithm": "lua_djb2" });
+    let rendezvous = json!({ "total_hosts": 8, "shard_size": 2 });
+    let cache = json!({ "ttl": "60s", "max_entries": 10_000, "negative_ttl": "1s", "stale_if_error": "60s" });
+    let lua_shuffle = script("envoy/lua/shuffle_shard.lua")?;
+    Ok(vec![
+        new("wasm-empty", "Wasm, empty: the limit", WARM, Filter::Empty),
+        new("lua-empty", "Lua, empty", WARM, lua("bench/lua/empty.lua")?),
+        new("lua-resolve", "Lua, resolve", WARM, lua("envoy/lua/routing.lua")?),
+        new("resolve-warm", "pinroute, resolve, cached", WARM, resolve(port, Some(&cache))),
+        new("lua-resolve-new", "Lua, resolve, every key new", Keys::New, lua("envoy/lua/routing.lua")?),
+        new("resolve-new", "pinroute, resolve, cache, every key new", Keys::New, resolve(port, Some(&cache))),
+        new("resolve-uncached", "pinroute, resolve, no cache, every key new", Keys::New, resolve(port, None)),
+        new("lua-index", "Lua, index (FNV-1a)", WARM, lua("bench/lua/index.lua")?),
+        new("index", "pinroute, index (FNV-1a)", WARM, index(None)),
+        new("index-live", "pinroute, index, live runtime", WARM, index(Some(RUNTIME))),
+        new("lua-shuffle", "Lua, shuffle", WARM, Filter::Lua(lua_shuffle.clone())),
+        new("djb2", "pinroute, shuffle lua_djb2", WARM, shuffle(&djb2, true, None)),
+        new("rendezvous", "pinroute, shuffle rendezvous", WARM, shuffle(&rendezvous, true, None)),
+        new(
+            "rendezvous-live",
+            "pinroute, shuffle rendezvous, live runtime",
+            WARM,
+            shuffle(&rendezvous, true, Some(RUNTIME)),
+        ),
+        new(
+            "rendezvous-new",
+            "pinroute, shuffle rendezvous, every key new",
+            Keys::New,
+            shuffle(&rendezvous, true, None),
+        ),
+        new(
+            "lua-shuffle-request",
+            "Lua, shuffle, no response headers",
+            WARM,
+            Filter::Lua(without_response(&lua_shuffle)?),
+        ),
+        new(
+            "djb2-request",
+            "pinroute, shuffle lua_djb2, no response headers",
+            WARM,
+            shuffle(&djb2, false, None),
+        ),
+        new(
+            "rendezvous-request",
+            "pinroute, shuffle rendezvous, no response headers",
+            WARM,
+            shuffle(&rendezvous, false, None),
+        ),
+    ])
+}
+
+/// The resource with live values.
+pub const RUNTIME: &str = "runtime";
+
+/// What it says.
+pub fn runtime() -> Value {
+    let customers: serde_json::Map<String, Value> =
+        (0..10).map(|number| (crate::load::key(number * 10), json!({ "shard_size": 2 }))).collect();
+    json!({ "shuffle_sharding": {
+        "total_hosts": 8, "default_shard_size": 2, "replicas": 8, "customer": customers,
+    } })
+}
+
+/// The `resolve` strategy as the shipped configuration has it, with or without a cache.
+pub fn resolve(port: u16, cache: Option<&Value>) -> Filter {
+    let mut resolve = json!({ "cluster": "resolver", "path": "/where", "timeout": "1s" });
+    if let (Some(cache), Some(resolve)) = (cache, resolve.as_object_mut()) {
+        resolve.insert("cache".to_owned(), cache.clone());
+    }
+    Filter::Pinroute(json!({
+        "key": { "query": "client_id" },
+        "path_prefix": "/join",
+        "resolve": resolve,
+        "target": { "authority": "{hostport}" },
+        "allowed_targets": [format!("poc-routing-server-*:{port}")],
+    }))
+}
+
+/// The `index` strategy, with live values from a resource.
+pub fn index(resource: Option<&str>) -> Filter {
+    with_runtime(
+        json!({
+            "key": { "query": "client_id" },
+            "path_prefix": "/join",
+            "index": { "mode": "hash", "replicas": 8, "base": 1 },
+            "target": { "authority": "poc-routing-server-{index}:8081" },
+        }),
+        resource,
+    )
+}
+
+/// The `shuffle_shard` strategy, with live values from a resource.
+pub fn shuffle(strategy: &Value, response_headers: bool, resource: Option<&str>) -> Filter {
+    with_runtime(
+        json!({
+            "key": { "header": "x-customer-id" },
+            "shuffle_shard": strategy,
+            "target": { "header": { "name": "x-target-cluster", "value": "backend_{index}" } },
+            "response_headers": response_headers,
+        }),
+        resource,
+    )
+}
+
+fn with_runtime(mut config: Value, resource: Option<&str>) -> Filter {
+    if let (Some(resource), Some(config)) = (resource, config.as_object_mut()) {
+        let rtds = json!({ "cluster": XDS_CLUSTER, "resource": resource });
+        config.insert("runtime".to_owned(), json!({ "prefix": "shuffle_sharding", "rtds": rtds }));
+    }
+    Filter::Pinroute(config)
+}
+
+/// The Lua shuffle for so many hosts.
+pub fn lua_shuffle_of(hosts: u64) -> Result<Filter> {
+    let text = script("envoy/lua/shuffle_shard.lua")?;
+    let changed = text.replace("TOTAL_HOSTS = 8", &format!("TOTAL_HOSTS = {hosts}"));
+    ensure!(hosts == 8 || changed != text, "the script has no number of hosts");
+    Ok(Filter::Lua(changed))
+}
+
+/// The script without its response half, and without what that half is told.
+fn without_response(script: &str) -> Result<String> {
+    let (request, _) = script.split_once("function envoy_on_response").context("no response half")?;
+    let kept: Vec<&str> = request.lines().filter(|line| !line.contains("dynamicMetadata")).collect();
+    Ok(kept.join("\n") + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pinroute_core::config::Config;
+
+    #[test]
+    fn the_filters_configurations_are_right() {
+        for variant in all(8081).unwrap() {
+            if let Filter::Pinroute(config) = variant.chain.filter {
+                Config::parse(config.to_string().as_bytes()).expect(variant.label);
+            }
+        }
+    }
+
+    #[test]
+    fn the_response_half_can_be_left_out() {
+        let script = script("envoy/lua/shuffle_shard.lua").unwrap();
+        let half = without_response(&script).unwrap();
+        assert!(half.contains("function envoy_on_request") && half.contains("x-target-cluster"));
+        assert!(!half.contains("response") && half.ends_with("end\n\n") || half.ends_with("end\n"), "{half}");
+    }
+}

@@ -1,0 +1,29 @@
+//! That the benchmark runs and writes down what it measured.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use pinroute_testkit::paths::PrivateDir;
+use serde_json::Value;
+use std::fs;
+use std::process::Command;
+
+#[test]
+fn everything_is_measured_and_written() {
+    let dir = PrivateDir::new("bench").unwrap();
+    let bench = env!("CARGO_BIN_EXE_pinroute-bench");
+    let output = Command::new(bench).arg("--smoke").arg("--out").arg(dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("| pinroute, resolve, cached |") && said.contains("≤ 0.17"), "{said}");
+
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).expect(name);
+    let figures: Value = serde_json::from_str(&read("benchmark.json")).unwrap();
+    assert_eq!(figures["peers"][0]["name"], "bare");
+    assert!(figures["peers"][0]["cpu_us"]["median"].as_f64().unwrap() > 1.0);
+    let plots: Vec<_> = figures["growth"].as_array().unwrap().iter().map(|plot| &plot["name"]).collect();
+    assert_eq!(plots, ["keys", "hosts", "overrides", "connections"]);
+    assert!(figures["resources"][2]["module_bytes"].as_u64().unwrap() > 0);
+    assert!(read("benchmark.md").contains(&read("table.md")));
+    for plot in ["benchmark-cpu.svg", "benchmark-growth.svg"] {
+        assert!(read(plot).ends_with("</svg>\n") && !read(plot).contains("NaN"), "{plot}");
+    }
+}
