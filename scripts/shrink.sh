@@ -51,7 +51,7 @@ if ! install; then
     exit 0
 fi
 # The features are those that rustc uses for wasm32-wasip1.
-node "$wasm_opt" "$module" --output "$module.small" -Oz --const-hoisting --strip-debug --strip-producers \
+node "$wasm_opt" "$module" --output "$module.small" -Oz --converge --const-hoisting --strip-debug --strip-producers \
     --enable-bulk-memory --enable-bulk-memory-opt --enable-sign-ext --enable-nontrapping-float-to-int \
     --enable-mutable-globals --enable-multivalue --enable-reference-types
 mv "$module.small" "$module"
