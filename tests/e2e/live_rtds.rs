@@ -147,12 +147,16 @@ fn a_server_that_goes_and_comes_back() {
         eventually(SOON, || if stat(&lab, "connected") == 0 { Ok(()) } else { Err("connected".into()) })
             .unwrap();
         xds.close_at_once().unwrap();
-        let before = requests.load(Ordering::Relaxed);
-        eventually(SOON, || match requests.load(Ordering::Relaxed) - before {
-            count if count > 500 => Ok(()),
+        // A second by default, so that the tests stay quick; any outage by this variable.
+        let seconds = std::env::var("PINROUTE_TEST_OUTAGE").map_or(1, |seconds| seconds.parse().unwrap());
+        let outage = Duration::from_secs(seconds);
+        let (before, start) = (requests.load(Ordering::Relaxed), Instant::now());
+        eventually(outage + SOON, || match requests.load(Ordering::Relaxed) - before {
+            count if count > 500 && start.elapsed() >= outage => Ok(()),
             count => Err(format!("{count} requests")),
         })
         .unwrap();
+        println!("{} requests during an outage of {outage:?}", requests.load(Ordering::Relaxed) - before);
         xds.restart().unwrap();
         eventually(SOON, || if stat(&lab, "connected") == 1 { Ok(()) } else { Err("not connected".into()) })
             .unwrap();
