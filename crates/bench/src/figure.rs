@@ -5,12 +5,12 @@ use serde::Serialize;
 /// A figure of several rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Figure {
-    /// The middle one; of an even number, between the two in the middle.
+    /// Half of the rounds had less.
     pub median: f64,
-    /// The least.
-    pub least: f64,
-    /// The greatest.
-    pub most: f64,
+    /// A quarter of the rounds had less.
+    pub low: f64,
+    /// A quarter of the rounds had more.
+    pub high: f64,
 }
 
 impl Figure {
@@ -19,8 +19,13 @@ impl Figure {
         let mut sorted: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
         let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
-        let last = sorted.len().saturating_sub(1);
-        Self { median: (at(last / 2) + at(last.div_ceil(2))) / 2.0, least: at(0), most: at(last) }
+        // Between two of the values where the place is between them.
+        let quantile = |share: f64| {
+            let place = share * sorted.len().saturating_sub(1) as f64;
+            let (below, above) = (at(place.floor() as usize), at(place.ceil() as usize));
+            below + (above - below) * place.fract()
+        };
+        Self { median: quantile(0.5), low: quantile(0.25), high: quantile(0.75) }
     }
 }
 
@@ -29,11 +34,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_in_the_middle() {
+    fn the_median_is_in_the_middle_and_half_of_all_around_it() {
         let figure = |values: &[f64]| Figure::of(values.iter().copied());
-        assert_eq!(figure(&[3.0, 1.0, 2.0]), Figure { median: 2.0, least: 1.0, most: 3.0 });
+        assert_eq!(figure(&[5.0, 3.0, 1.0, 2.0, 4.0]), Figure { median: 3.0, low: 2.0, high: 4.0 });
         assert_eq!(figure(&[4.0, f64::NAN, 1.0, 2.0, 3.0]).median, 2.5);
-        assert_eq!(figure(&[7.0]), Figure { median: 7.0, least: 7.0, most: 7.0 });
+        assert_eq!(figure(&[7.0]), Figure { median: 7.0, low: 7.0, high: 7.0 });
         assert!(figure(&[]).median.is_nan());
     }
 }

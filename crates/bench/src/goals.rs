@@ -44,11 +44,8 @@ pub fn goals(peers: &[Measured], plots: &[Plot]) -> Result<Vec<Goal>> {
     let cost = |point: Option<&crate::growth::Point>| point?.above_us.first().copied();
     let (none, most) = (cost(overrides.points.first()), cost(overrides.points.last()));
     let (none, most) = (none.context("no overrides")?, most.context("no overrides")?);
-    let ratio = Figure {
-        median: most.median / none.median,
-        least: most.least / none.most,
-        most: most.most / none.least,
-    };
+    let ratio =
+        Figure { median: most.median / none.median, low: most.low / none.high, high: most.high / none.low };
     goals.push(goal("with 100,000 overrides / with none", 1.05, ratio));
     Ok(goals)
 }

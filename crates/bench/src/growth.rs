@@ -13,8 +13,10 @@ use serde::Serialize;
 use serde_json::{json, Map, Value};
 use std::time::Duration;
 
-/// Requests before a measurement. JIT compilers have to be done by then.
-const WARM_UP: u64 = 3_000;
+/// Requests before the first round. JIT compilers have to be done by then.
+const FIRST_WARM_UP: u64 = 5_000;
+/// Requests before each measurement.
+const WARM_UP: u64 = 200;
 /// The most requests that fill a memory. More than any of ours holds.
 const MOST_FILL: u64 = 200_000;
 /// As [`MOST_FILL`], where each costs a call to the resolver: three times what the cache holds.
@@ -226,17 +228,25 @@ fn by_connections(bench: &Bench, scale: &Scale) -> Result<Plot> {
     })
 }
 
-/// Measures some chains and the bare one, in turn.
+/// Measures some chains in turn, and the bare one between them.
 fn point(rig: &Rig<'_>, growth: &Growth, x: u64, connections: usize, lines: &[Line]) -> Result<Point> {
     ensure!(!lines.is_empty(), "nothing to measure");
-    let load =
-        |keys| Load { connections, warm_up: WARM_UP.min(growth.requests), requests: growth.requests, keys };
+    let run = |line: &Line, warm_up| {
+        let load = Load { connections, warm_up, requests: growth.requests, keys: line.keys };
+        rig.run(&line.chain, &load)
+    };
+    let bare = line(BARE, WARM);
+    for one in lines {
+        run(one, FIRST_WARM_UP.min(growth.requests * 3))?;
+    }
     let mut samples: Vec<Vec<_>> = lines.iter().map(|_| Vec::new()).collect();
     for _ in 0..growth.rounds {
-        let bare = rig.run(BARE, &load(WARM))?.cpu_us;
+        let mut before = run(&bare, WARM_UP)?.cpu_us;
         for (line, samples) in lines.iter().zip(&mut samples) {
-            let sample = rig.run(&line.chain, &load(line.keys))?;
-            samples.push((sample.cpu_us - bare, sample.p50_us, sample.p99_us));
+            let sample = run(line, WARM_UP)?;
+            let after = run(&bare, WARM_UP)?.cpu_us;
+            samples.push((sample.cpu_us - (before + after) / 2.0, sample.p50_us, sample.p99_us));
+            before = after;
         }
     }
     let figures = |of: fn(&(f64, f64, f64)) -> f64| {

@@ -102,7 +102,8 @@ impl Connections<'_> {
     /// Sends `count` requests over all connections and waits for the answers, which have to be 200.
     pub fn send(&mut self, count: u64, keys: Keys) -> Result<Series> {
         let first_fresh = self.generator.fresh.get();
-        if keys == Keys::New {
+        // Random keys need other numbers in each series too, or all would be the same few.
+        if !matches!(keys, Keys::Cycle(_)) {
             self.generator.fresh.set(first_fresh + count);
         }
         let shared = Rc::new(Shared {
@@ -146,8 +147,7 @@ impl Shared {
         self.next.set(number + 1);
         Some(match self.keys {
             Keys::Cycle(count) => number % count.max(1),
-            // Another run's numbers are others, so that it does not profit from this one's.
-            Keys::Random(count) => mix(number ^ mix(self.first_fresh)) % count.max(1),
+            Keys::Random(count) => mix(self.first_fresh + number) % count.max(1),
             // Above all keys that are not new.
             Keys::New => 100_000_000 + self.first_fresh + number,
         })

@@ -2,7 +2,7 @@
 //!
 //! [`peers`] compares them, [`growth`] looks at how costs grow, [`resources`] at start-up and memory, and
 //! [`report`] writes it all down. What counts is the processor time of Envoy's worker thread for a request,
-//! above that of a chain without a filter in the same round: it does not depend on how busy the machine is
+//! above that of a chain without a filter just before and after: it does not depend on how busy the machine is
 //! otherwise as much as latency does.
 
 mod chain;
@@ -31,7 +31,7 @@ use std::time::Instant;
 const USAGE: &str = "\
 usage: pinroute-bench [--quick | --smoke] [--out DIR] [--publish]
        pinroute-bench --load CHAIN
-  --quick      fewer rounds and points: under two minutes, for a look
+  --quick      fewer rounds and points: a minute or two, for a look
   --smoke      hardly any requests: whether it works at all
   --out DIR    where figures, table and plots go; bench/results if not said
   --publish    also to docs/benchmark.md and docs/benchmark-*.svg
@@ -116,7 +116,7 @@ mod tests {
     fn arguments_are_read_or_refused() {
         let read = |words: &[&str]| options(words.iter().map(|word| (*word).to_owned()).collect());
         let quick = read(&["--quick", "--out", "x", "--publish"]).unwrap();
-        assert_eq!((quick.scale.rounds, quick.out, quick.publish), (3, PathBuf::from("x"), true));
+        assert_eq!((quick.scale.rounds, quick.out, quick.publish), (5, PathBuf::from("x"), true));
         assert_eq!(read(&["--out"]).err().unwrap().to_string(), "--out needs a folder");
         assert_eq!(read(&["--fast"]).err().unwrap().to_string(), r#"unknown argument "--fast""#);
     }

@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 /// For live values to be fetched.
 const LIVE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How many chains are measured between two runs of the bare chain. The machine's speed drifts within seconds
+/// by more than some filters cost.
+const BETWEEN_BARES: usize = 2;
+
 /// How long a chain is kept busy for a profiler.
 const BUSY: Duration = Duration::from_secs(20);
 
@@ -23,8 +27,8 @@ pub struct Measured {
     pub name: String,
     /// For people.
     pub label: &'static str,
-    /// What its filter costs: µs of Envoy's processor time for each request, above the bare chain in the same
-    /// round.
+    /// What its filter costs: µs of Envoy's processor time for each request, above the bare chain just before
+    /// and after.
     pub above_us: Figure,
     /// The same in each round.
     pub above_us_by_round: Vec<f64>,
@@ -46,6 +50,8 @@ pub struct Measured {
 struct Both {
     loaded: Sample,
     alone: Sample,
+    /// What the filter costs; 0 if there is none.
+    above_us: f64,
 }
 
 /// Keeps one chain busy for a while, so that it can be profiled.
@@ -61,7 +67,8 @@ pub fn load(bench: &Bench, scale: &Scale, chain: &str) -> Result<()> {
     println!("Envoy is process {}; its worker is the thread wrk:worker_0", rig.process());
     let start = Instant::now();
     while start.elapsed() < BUSY {
-        let (bare, loaded) = (run(&rig, &bare(), scale)?.loaded, run(&rig, variant, scale)?.loaded);
+        let [bare, loaded] = [&bare(), variant].map(|one| run(&rig, one, scale, scale.warm_up));
+        let (bare, loaded) = (bare?.loaded, loaded?.loaded);
         println!("{:.1} µs above the bare chain's {:.1} µs", loaded.cpu_us - bare.cpu_us, bare.cpu_us);
     }
     Ok(())
@@ -86,25 +93,24 @@ pub fn compare(bench: &Bench, scale: &Scale, progress: &dyn Fn(&str)) -> Result<
     let mut rounds: Vec<Vec<Both>> = variants.iter().map(|_| Vec::new()).collect();
     for round in 1..=scale.rounds {
         progress(&format!("round {round} of {}: {} chains", scale.rounds, chains.len()));
-        // All chains are held against this one, so it is measured more often than they are.
-        let mut round_bares = vec![run(&rig, &bare, scale)?];
-        for (place, (variant, samples)) in variants.iter().zip(&mut rounds).enumerate() {
-            if place == variants.len() / 2 {
-                round_bares.push(run(&rig, &bare, scale)?);
+        // JIT compilers are done after the first.
+        let warm_up = if round == 1 { scale.first_warm_up } else { scale.warm_up };
+        let mut before = run(&rig, &bare, scale, warm_up)?;
+        for (few, samples) in variants.chunks(BETWEEN_BARES).zip(rounds.chunks_mut(BETWEEN_BARES)) {
+            let measured: Vec<Both> =
+                few.iter().map(|variant| run(&rig, variant, scale, warm_up)).collect::<Result<_>>()?;
+            let after = run(&rig, &bare, scale, scale.warm_up)?;
+            let base = (before.loaded.cpu_us + after.loaded.cpu_us) / 2.0;
+            for (one, samples) in measured.into_iter().zip(samples) {
+                samples.push(Both { above_us: one.loaded.cpu_us - base, ..one });
             }
-            samples.push(run(&rig, variant, scale)?);
+            bares.push(std::mem::replace(&mut before, after));
         }
-        bares.push(round_bares);
     }
     rig.check()?;
 
-    let base: Vec<f64> = bares
-        .iter()
-        .map(|round| round.iter().map(|both| both.loaded.cpu_us).sum::<f64>() / round.len() as f64)
-        .collect();
-    let firsts: Vec<Both> = bares.into_iter().filter_map(|round| round.into_iter().next()).collect();
-    let mut all = vec![measured(&bare, &firsts, &base)];
-    all.extend(variants.iter().zip(&rounds).map(|(variant, samples)| measured(variant, samples, &base)));
+    let mut all = vec![measured(&bare, &bares)];
+    all.extend(variants.iter().zip(&rounds).map(|(variant, samples)| measured(variant, samples)));
     Ok((all, rig.version()?))
 }
 
@@ -116,27 +122,21 @@ pub fn wait_for_live(rig: &Rig<'_>, plugins: u64) -> Result<()> {
     })
 }
 
-fn run(rig: &Rig<'_>, variant: &Variant, scale: &Scale) -> Result<Both> {
+fn run(rig: &Rig<'_>, variant: &Variant, scale: &Scale, warm_up: u64) -> Result<Both> {
     let name = &variant.chain.name;
-    let load = Load {
-        connections: scale.connections,
-        warm_up: scale.warm_up,
-        requests: scale.requests,
-        keys: variant.keys,
-    };
+    let load = Load { connections: scale.connections, warm_up, requests: scale.requests, keys: variant.keys };
     let loaded = rig.run(name, &load)?;
     let alone = rig.run(name, &Load { connections: 1, warm_up: 20, requests: scale.alone, ..load })?;
-    Ok(Both { loaded, alone })
+    Ok(Both { loaded, alone, above_us: 0.0 })
 }
 
-fn measured(variant: &Variant, samples: &[Both], base: &[f64]) -> Measured {
+fn measured(variant: &Variant, samples: &[Both]) -> Measured {
     let figure = |of: fn(&Both) -> f64| Figure::of(samples.iter().map(of));
-    let above: Vec<f64> = samples.iter().zip(base).map(|(both, base)| both.loaded.cpu_us - base).collect();
     Measured {
         name: variant.chain.name.clone(),
         label: variant.label,
-        above_us: Figure::of(above.iter().copied()),
-        above_us_by_round: above,
+        above_us: figure(|both| both.above_us),
+        above_us_by_round: samples.iter().map(|both| both.above_us).collect(),
         cpu_us: figure(|both| both.loaded.cpu_us),
         per_second: figure(|both| both.loaded.per_second),
         p50_us: figure(|both| both.loaded.p50_us),
@@ -146,7 +146,7 @@ fn measured(variant: &Variant, samples: &[Both], base: &[f64]) -> Measured {
     }
 }
 
-/// The ratio of what two filters cost: of their medians, with the range of the rounds.
+/// The ratio of what two filters cost: of their medians, with the quartiles of the rounds' own.
 pub fn ratio(all: &[Measured], of: &str, to: &str) -> Result<Figure> {
     let find = |name: &str| all.iter().find(|one| one.name == name).with_context(|| format!("no {name:?}"));
     let (of, to) = (find(of)?, find(to)?);

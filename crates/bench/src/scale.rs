@@ -9,7 +9,9 @@ pub struct Scale {
     pub rounds: usize,
     /// Requests that one run measures.
     pub requests: u64,
-    /// Requests before them.
+    /// Requests before them in the first round.
+    pub first_warm_up: u64,
+    /// Requests before them in each further round.
     pub warm_up: u64,
     /// Connections, but for the plot over connections.
     pub connections: usize,
@@ -39,18 +41,19 @@ pub struct Growth {
 }
 
 impl Scale {
-    /// For publishing: some eight minutes.
+    /// For publishing: six to eight minutes on a machine with nothing else to do.
     pub fn full() -> Self {
         Self {
-            rounds: 7,
-            requests: 20_000,
-            warm_up: 4_000,
+            rounds: 20,
+            requests: 5_000,
+            first_warm_up: 10_000,
+            warm_up: 300,
             connections: 16,
-            alone: 1_000,
+            alone: 200,
             starts: 5,
             growth: Growth {
-                rounds: 5,
-                requests: 15_000,
+                rounds: 7,
+                requests: 3_000,
                 keys: vec![10, 100, 1_000, 10_000, 100_000, 1_000_000],
                 hosts: vec![8, 100, 1_000, 10_000],
                 overrides: vec![0, 100, 10_000, 100_000],
@@ -59,18 +62,19 @@ impl Scale {
         }
     }
 
-    /// For a look at the figures: well under two minutes.
+    /// For a look at the figures: a minute or two.
     pub fn quick() -> Self {
         Self {
-            rounds: 3,
-            requests: 10_000,
-            warm_up: 2_000,
+            rounds: 5,
+            requests: 2_000,
+            first_warm_up: 4_000,
+            warm_up: 200,
             connections: 16,
-            alone: 300,
-            starts: 2,
+            alone: 100,
+            starts: 1,
             growth: Growth {
-                rounds: 2,
-                requests: 6_000,
+                rounds: 3,
+                requests: 1_000,
                 keys: vec![10, 1_000, 100_000],
                 hosts: vec![8, 1_000, 10_000],
                 overrides: vec![0, 100_000],
@@ -84,6 +88,7 @@ impl Scale {
         Self {
             rounds: 1,
             requests: 200,
+            first_warm_up: 50,
             warm_up: 50,
             connections: 4,
             alone: 20,

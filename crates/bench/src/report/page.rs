@@ -24,8 +24,8 @@ load generator and the resolver share the others. All chains are listeners of on
 filter. The route answers by itself (`direct_response`), so no backend takes part; the resolver is `pinroute-server`.
 
 **CPU** is the processor time, user and system, of Envoy's worker thread, divided by the number of requests, *above*
-what the bare chain takes in the same round. Given are the median of the rounds and, in parentheses, the least and the
-greatest. Latency and requests per second are those of a closed loop: each connection sends its next request when it
+what the bare chain takes just before and after: that is measured again after every second chain. Given are the median
+of the rounds and, in parentheses, the quartiles: half of the rounds lie between them. Latency and requests per second are those of a closed loop: each connection sends its next request when it
 has the answer. With {connections} connections Envoy's worker is busy all the time, so latency there is mostly waiting in line;
 *alone* is the latency of a single connection.
 
@@ -40,7 +40,7 @@ runtime* takes its numbers from Envoy's runtime.
 ## Goals
 
 {goals}
-The range is that of the rounds' own ratios.
+In parentheses are the quartiles of the rounds' own ratios.
 
 ## Growth
 
@@ -151,10 +151,10 @@ fn growth(plot: &Plot) -> String {
     format!("### {}\n\n{table}", plot.title)
 }
 
-/// The median, and the range behind it.
+/// The median, and the quartiles behind it.
 fn spread(figure: &Figure, digits: usize) -> String {
-    let Figure { median, least, most } = figure;
-    format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
+    let Figure { median, low, high } = figure;
+    format!("{median:.digits$} ({low:.digits$}–{high:.digits$})")
 }
 
 fn header(cells: &[&str]) -> String {
@@ -186,6 +186,6 @@ mod tests {
     #[test]
     fn numbers_are_readable() {
         assert_eq!([7, 999, 20_000, 1_000_000].map(grouped), ["7", "999", "20,000", "1,000,000"]);
-        assert_eq!(spread(&Figure { median: 4.25, least: 4.0, most: 5.0 }, 1), "4.2 (4.0–5.0)");
+        assert_eq!(spread(&Figure { median: 4.25, low: 4.0, high: 5.0 }, 1), "4.2 (4.0–5.0)");
     }
 }

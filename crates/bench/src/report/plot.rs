@@ -38,7 +38,7 @@ pub fn bars(peers: &[Measured]) -> String {
     let top = 58.0;
     let height = top + BAR * shown.len() as f64 + 44.0;
     let mut svg = open("CPU of Envoy's worker for a request, above the bare chain, in µs", height);
-    let most = shown.iter().map(|one| one.above_us.most).fold(1.0, f64::max);
+    let most = shown.iter().map(|one| one.above_us.high).fold(1.0, f64::max);
     let (step, end) = scale(most);
     let x = |value: f64| NAMES + value.max(0.0) / end * (WIDTH - NAMES - VALUES);
     let bottom = top + BAR * shown.len() as f64;
@@ -57,7 +57,7 @@ pub fn bars(peers: &[Measured]) -> String {
         } else {
             "c0"
         };
-        let Figure { median, least, most } = one.above_us;
+        let Figure { median, low, high } = one.above_us;
         text(&mut svg, "", NAMES - 8.0, middle + 4.0, "end", one.label);
         let (from, width) = (x(0.0), x(median) - x(0.0));
         add(
@@ -68,9 +68,9 @@ pub fn bars(peers: &[Measured]) -> String {
                 BAR - 8.0
             ),
         );
-        range(&mut svg, x(least), x(most), middle);
-        let value = format!("{median:.1} ({least:.1}–{most:.1})");
-        text(&mut svg, "small", x(most) + 8.0, middle + 4.0, "start", &value);
+        range(&mut svg, x(low), x(high), middle);
+        let value = format!("{median:.1} ({low:.1}–{high:.1})");
+        text(&mut svg, "small", x(high.max(median)) + 8.0, middle + 4.0, "start", &value);
     }
     svg + "</svg>\n"
 }
@@ -104,7 +104,7 @@ fn panel(svg: &mut String, plot: &Plot, at: f64, above: f64) {
     let top = above + 34.0 + LEGEND * plot.lines.len() as f64 + 10.0;
     let bottom = above + PANEL - BOTTOM;
     let figures = plot.points.iter().flat_map(|point| &point.above_us);
-    let (step, end) = scale(figures.map(|figure| figure.most).fold(1.0, f64::max));
+    let (step, end) = scale(figures.map(|figure| figure.high).fold(1.0, f64::max));
     let y = |value: f64| bottom - value.max(0.0) / end * (bottom - top);
     let places = plot.points.len().max(2) - 1;
     let x = |place: usize| left + 16.0 + (width - 32.0) * place as f64 / places as f64;
@@ -138,8 +138,8 @@ fn panel(svg: &mut String, plot: &Plot, at: f64, above: f64) {
                 svg,
                 format_args!(
                     "<path class=\"c{number}\" d=\"M{x:.1} {:.1}V{:.1}\"/>",
-                    y(figure.least),
-                    y(figure.most)
+                    y(figure.low),
+                    y(figure.high)
                 ),
             );
             mark(svg, number, x, y(figure.median));
