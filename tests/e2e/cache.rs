@@ -89,8 +89,8 @@ fn an_old_answer_stands_in_while_the_resolver_fails() {
     .unwrap();
 }
 
-#[test]
-fn a_thousand_requests_for_one_cold_key_make_one_call() {
+/// A lab with a cache, and a resolver that answers nobody until its gate is opened.
+fn lab_with_gate() -> (Lab, Scripted, Arc<AtomicBool>) {
     let open = Arc::new(AtomicBool::new(false));
     let gate = Arc::clone(&open);
     let plugin = json!({ "resolve": { "timeout": "20s", "cache": {} } });
@@ -100,7 +100,12 @@ fn a_thousand_requests_for_one_cold_key_make_one_call() {
         }
         hostport(&format!("poc-routing-server-1:{port}"))
     });
-    let lab = lab.start().unwrap();
+    (lab.start().unwrap(), resolver, open)
+}
+
+#[test]
+fn a_thousand_requests_for_one_cold_key_make_one_call() {
+    let (lab, resolver, open) = lab_with_gate();
     std::thread::scope(|scope| {
         let one = || lab.client().get("/join?client_id=cold").unwrap().status;
         let requests: Vec<_> = (0..1000).map(|_| scope.spawn(one)).collect();
@@ -109,7 +114,6 @@ fn a_thousand_requests_for_one_cold_key_make_one_call() {
             other => Err(format!("{other} wait")),
         })
         .unwrap();
-        // The one whose call it is leaves; the others must get its answer all the same.
         open.store(true, Ordering::Relaxed);
         for request in requests {
             assert_eq!(request.join().unwrap(), 200);
@@ -121,16 +125,7 @@ fn a_thousand_requests_for_one_cold_key_make_one_call() {
 
 #[test]
 fn the_others_get_the_answer_when_the_first_has_left() {
-    let open = Arc::new(AtomicBool::new(false));
-    let gate = Arc::clone(&open);
-    let plugin = json!({ "resolve": { "timeout": "20s", "cache": {} } });
-    let (lab, resolver) = with_resolver(plugin, move |_, port| {
-        while !gate.load(Ordering::Relaxed) {
-            std::thread::yield_now();
-        }
-        hostport(&format!("poc-routing-server-1:{port}"))
-    });
-    let lab = lab.start().unwrap();
+    let (lab, resolver, open) = lab_with_gate();
     let mut first = std::net::TcpStream::connect(lab.addr()).unwrap();
     std::io::Write::write_all(&mut first, b"GET /join?client_id=a HTTP/1.1\r\nhost: h\r\n\r\n").unwrap();
     eventually(SOON, || if stat(&lab, "requests") == 1 { Ok(()) } else { Err("none".to_owned()) }).unwrap();

@@ -124,6 +124,16 @@ fn one_stream_per_process_however_many_workers_and_plugins() {
     }
 }
 
+/// Asks on and on what is used for the customer `a`, counts the requests, and fails on anything not allowed.
+fn ask_until(lab: &Lab, done: &AtomicBool, requests: &AtomicU64, allowed: impl Fn(&str) -> bool) {
+    let client = lab.client();
+    while !done.load(Ordering::Relaxed) {
+        let config = config_of(&client, "a");
+        assert!(allowed(&config), "{config}");
+        requests.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_server_that_goes_and_comes_back() {
     let xds = Xds::start().unwrap();
@@ -134,14 +144,7 @@ fn a_server_that_goes_and_comes_back() {
     let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| {
-                let client = lab.client();
-                while !done.load(Ordering::Relaxed) {
-                    let config = config_of(&client, "a");
-                    assert!(config == "3/10" || config == "4/12", "{config}");
-                    requests.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+            scope.spawn(|| ask_until(&lab, &done, &requests, |config| config == "3/10" || config == "4/12"));
         }
         xds.stop();
         eventually(SOON, || if stat(&lab, "connected") == 0 { Ok(()) } else { Err("connected".into()) })
@@ -420,15 +423,8 @@ fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
     let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| {
-                let client = lab.client();
-                while !done.load(Ordering::Relaxed) {
-                    let config = config_of(&client, "a");
-                    // Never the configured 8: a new plugin knows at once what the old one knew.
-                    assert!(config.ends_with("/10"), "{config}");
-                    requests.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+            // Never the configured 8: a new plugin knows at once what the old one knew.
+            scope.spawn(|| ask_until(&lab, &done, &requests, |config| config.ends_with("/10")));
         }
         for size in 2..=9 {
             push(size);

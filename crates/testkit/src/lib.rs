@@ -19,6 +19,7 @@ pub mod poll;
 pub mod process;
 pub mod scripted;
 pub mod servers;
+pub mod svg;
 pub mod xds;
 
 pub use poll::eventually;

@@ -3,6 +3,7 @@
 use super::Report;
 use crate::figure::Figure;
 use crate::growth::Plot;
+use pinroute_testkit::svg::grouped;
 use std::fmt::Write;
 
 /// `docs/benchmark.md`.
@@ -164,19 +165,6 @@ fn header(cells: &[&str]) -> String {
 fn row(table: &mut String, cells: &[String]) {
     // Writing to a string cannot fail.
     let _ = writeln!(table, "| {} |", cells.join(" | "));
-}
-
-/// A whole number with a comma before each three digits.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

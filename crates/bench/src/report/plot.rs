@@ -1,11 +1,10 @@
 //! The plots, as SVG that follows the reader's light or dark mode.
 
-use super::page::grouped;
 use crate::figure::Figure;
 use crate::growth::Plot;
 use crate::peers::Measured;
 use crate::variants::BARE;
-use std::fmt::Write;
+use pinroute_testkit::svg::{add, grouped, text};
 
 const WIDTH: f64 = 960.0;
 /// The height of a bar with its distance to the next.
@@ -182,21 +181,6 @@ fn open(title: &str, height: f64) -> String {
          <rect class=\"back\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
          <text class=\"title\" x=\"16\" y=\"26\">{title}</text>\n"
     )
-}
-
-/// The texts are ours and hold nothing that XML would need escaped.
-fn text(svg: &mut String, class: &str, x: f64, y: f64, anchor: &str, what: &str) {
-    add(
-        svg,
-        format_args!(
-            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{what}</text>"
-        ),
-    );
-}
-
-fn add(svg: &mut String, line: std::fmt::Arguments) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(svg, "{line}");
 }
 
 #[cfg(test)]

@@ -10,22 +10,8 @@ use crate::key::KeySource;
 use crate::protobuf;
 use crate::template::Placeholder;
 
-/// What a route's configuration may have.
-const ROUTE_FIELDS: &[&str] = &[
-    "key",
-    "path_prefix",
-    "resolve",
-    "index",
-    "shuffle_shard",
-    "target",
-    "allowed_targets",
-    "on_error",
-    "fallback",
-    "response_headers",
-    "metadata",
-];
-
-/// What belongs to the plugin as a whole comes on top.
+/// What a plugin's configuration may have: first what a route's may have too, then what belongs to the
+/// plugin as a whole.
 const PLUGIN_FIELDS: &[&str] = &[
     "key",
     "path_prefix",
@@ -42,6 +28,9 @@ const PLUGIN_FIELDS: &[&str] = &[
     "membership",
     "per_route",
 ];
+
+/// What a route's configuration may have: all but the last three.
+const ROUTE_FIELDS: &[&str] = PLUGIN_FIELDS.split_at(PLUGIN_FIELDS.len() - 3).0;
 
 /// The strategies, of which there is at most one.
 const STRATEGIES: &[&str] = &["resolve", "index", "shuffle_shard"];

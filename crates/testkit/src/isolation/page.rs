@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::measure::{CUSTOMERS, GROUPS, MOVERS};
 use super::{theory, Compared, Fleet};
+use crate::svg;
 
 /// The numbers of bad customers in the table; the plot has all of them.
 const BAD: [usize; 5] = [1, 2, 4, 8, 16];
@@ -155,17 +156,9 @@ fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }
 
-/// A whole number with a comma before each three digits.
+/// A count, which theory may give as a fraction, as a whole number with commas.
 fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    svg::grouped(number.round() as u64)
 }
 
 #[cfg(test)]

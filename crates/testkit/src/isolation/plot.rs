@@ -1,9 +1,8 @@
 //! The plots, as SVG that follows the reader's light or dark mode.
 
-use std::fmt::Write;
-
 use super::measure::MOST_BAD;
 use super::{theory, Compared, Fleet, GROWING_SIZE};
+use crate::svg::{add, text};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 360.0;
@@ -134,19 +133,4 @@ fn dot(svg: &mut String, x: f64, y: f64) {
 fn square(svg: &mut String, x: f64, y: f64) {
     let (x, y) = (x - 3.5, y - 3.5);
     add(svg, format_args!("<rect class=\"lua\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"7\" height=\"7\"/>"));
-}
-
-/// The texts are ours and hold nothing that XML would need escaped.
-fn text(svg: &mut String, class: &str, x: f64, y: f64, anchor: &str, what: &str) {
-    add(
-        svg,
-        format_args!(
-            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{what}</text>"
-        ),
-    );
-}
-
-fn add(svg: &mut String, line: std::fmt::Arguments) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(svg, "{line}");
 }
