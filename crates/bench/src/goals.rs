@@ -41,11 +41,9 @@ pub fn goals(peers: &[Measured], plots: &[Plot]) -> Result<Vec<Goal>> {
         goals.push(goal(what, most, ratio(peers, of, to)?));
     }
     let overrides = plots.iter().find(|plot| plot.name == "overrides").context("no plot over overrides")?;
-    let cost = |point: Option<&crate::growth::Point>| point?.above_us.first().copied();
+    let cost = |point: Option<&crate::growth::Point>| point?.above_us_by_round.first().cloned();
     let (none, most) = (cost(overrides.points.first()), cost(overrides.points.last()));
-    let (none, most) = (none.context("no overrides")?, most.context("no overrides")?);
-    let ratio =
-        Figure { median: most.median / none.median, low: most.low / none.high, high: most.high / none.low };
+    let ratio = Figure::ratio(&most.context("no overrides")?, &none.context("no overrides")?);
     goals.push(goal("with 100,000 overrides / with none", 1.05, ratio));
     Ok(goals)
 }

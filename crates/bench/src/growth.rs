@@ -4,7 +4,7 @@ use crate::chain::{script, Chain, Filter};
 use crate::figure::Figure;
 use crate::load::{key, Keys};
 use crate::peers::wait_for_live;
-use crate::rig::{Bench, Load, Rig};
+use crate::rig::{Bench, Lane, Rig};
 use crate::scale::{Growth, Scale};
 use crate::variants::{lua_shuffle_of, resolve, shuffle, BARE, WARM};
 use anyhow::{ensure, Result};
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Requests before the first round. JIT compilers have to be done by then.
 const FIRST_WARM_UP: u64 = 5_000;
 /// Requests before each measurement.
-const WARM_UP: u64 = 200;
+const WARM_UP: u64 = 50;
 /// The most requests that fill a memory. More than any of ours holds.
 const MOST_FILL: u64 = 200_000;
 /// As [`MOST_FILL`], where each costs a call to the resolver: three times what the cache holds.
@@ -48,6 +48,8 @@ pub struct Point {
     pub x: u64,
     /// µs of processor time above the bare chain, for each line.
     pub above_us: Vec<Figure>,
+    /// The same in each round.
+    pub above_us_by_round: Vec<Vec<f64>>,
     /// The median of the latency in µs, for each line.
     pub p50_us: Vec<Figure>,
     /// The 99th percentile of the latency in µs, for each line.
@@ -181,9 +183,11 @@ fn by_overrides(bench: &Bench, scale: &Scale) -> Result<Plot> {
     let all = point(&rig, &turns, 0, scale.connections, &lines)?;
     for (place, &x) in counts.iter().enumerate() {
         let one = |figures: &[Figure]| figures.get(place).copied().into_iter().collect();
+        let rounds = all.above_us_by_round.get(place).cloned().into_iter().collect();
         points.push(Point {
             x,
             above_us: one(&all.above_us),
+            above_us_by_round: rounds,
             p50_us: one(&all.p50_us),
             p99_us: one(&all.p99_us),
             memory_mib: all.memory_mib,
@@ -231,20 +235,19 @@ fn by_connections(bench: &Bench, scale: &Scale) -> Result<Plot> {
 /// Measures some chains in turn, and the bare one between them.
 fn point(rig: &Rig<'_>, growth: &Growth, x: u64, connections: usize, lines: &[Line]) -> Result<Point> {
     ensure!(!lines.is_empty(), "nothing to measure");
-    let run = |line: &Line, warm_up| {
-        let load = Load { connections, warm_up, requests: growth.requests, keys: line.keys };
-        rig.run(&line.chain, &load)
-    };
-    let bare = line(BARE, WARM);
-    for one in lines {
-        run(one, FIRST_WARM_UP.min(growth.requests * 3))?;
+    let mut bare = rig.lane(BARE, connections)?;
+    let mut lanes: Vec<Lane<'_>> =
+        lines.iter().map(|line| rig.lane(&line.chain, connections)).collect::<Result<_>>()?;
+    let warm_up = WARM_UP.max(connections as u64);
+    for (lane, line) in lanes.iter_mut().zip(lines) {
+        lane.run(FIRST_WARM_UP.min(growth.requests * 10), warm_up, line.keys)?;
     }
     let mut samples: Vec<Vec<_>> = lines.iter().map(|_| Vec::new()).collect();
     for _ in 0..growth.rounds {
-        let mut before = run(&bare, WARM_UP)?.cpu_us;
-        for (line, samples) in lines.iter().zip(&mut samples) {
-            let sample = run(line, WARM_UP)?;
-            let after = run(&bare, WARM_UP)?.cpu_us;
+        let mut before = bare.run(warm_up, growth.requests, WARM)?.cpu_us;
+        for ((lane, line), samples) in lanes.iter_mut().zip(lines).zip(&mut samples) {
+            let sample = lane.run(warm_up, growth.requests, line.keys)?;
+            let after = bare.run(warm_up, growth.requests, WARM)?.cpu_us;
             samples.push((sample.cpu_us - (before + after) / 2.0, sample.p50_us, sample.p99_us));
             before = after;
         }
@@ -255,6 +258,10 @@ fn point(rig: &Rig<'_>, growth: &Growth, x: u64, connections: usize, lines: &[Li
     Ok(Point {
         x,
         above_us: figures(|sample| sample.0),
+        above_us_by_round: samples
+            .iter()
+            .map(|samples| samples.iter().map(|sample| sample.0).collect())
+            .collect(),
         p50_us: figures(|sample| sample.1),
         p99_us: figures(|sample| sample.2),
         memory_mib: rig.memory()? as f64 / f64::from(1 << 20),

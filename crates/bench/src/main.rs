@@ -19,6 +19,7 @@ mod scale;
 mod variants;
 
 use anyhow::{bail, Result};
+use peers::Contest;
 use pinroute_testkit::paths::project_root;
 use report::Report;
 use rig::Bench;
@@ -30,17 +31,20 @@ use std::time::Instant;
 
 const USAGE: &str = "\
 usage: pinroute-bench [--quick | --smoke] [--out DIR] [--publish]
+       pinroute-bench [--quick | --smoke] --only CHAIN,CHAIN,...
        pinroute-bench --load CHAIN
   --quick      fewer rounds and points: a minute or two, for a look
   --smoke      hardly any requests: whether it works at all
   --out DIR    where figures, table and plots go; bench/results if not said
   --publish    also to docs/benchmark.md and docs/benchmark-*.svg
+  --only ...   only compare these, and write nothing
   --load CHAIN only keep a chain busy for 20 s, for a profiler, and print what it costs";
 
 struct Options {
     scale: Scale,
     out: PathBuf,
     publish: bool,
+    only: Option<Vec<String>>,
     load: Option<String>,
 }
 
@@ -71,6 +75,7 @@ fn options(words: Vec<String>) -> Result<Options> {
         scale: Scale::full(),
         out: project_root().join("bench/results"),
         publish: false,
+        only: None,
         load: None,
     };
     let mut words = words.into_iter();
@@ -80,6 +85,10 @@ fn options(words: Vec<String>) -> Result<Options> {
             ("--smoke", _) => options.scale = Scale::smoke(),
             ("--publish", _) => options.publish = true,
             ("--out", 1..) => options.out = words.next().unwrap_or_default().into(),
+            ("--only", 1..) => {
+                options.only = words.next().map(|names| names.split(',').map(str::to_owned).collect());
+            }
+            ("--only", _) => bail!("--only needs the names of chains"),
             ("--load", 1..) => options.load = words.next(),
             ("--load", _) => bail!("--load needs the name of a chain"),
             ("--out", _) => bail!("--out needs a folder"),
@@ -96,6 +105,12 @@ fn run(options: &Options) -> Result<()> {
     }
     let start = Instant::now();
     let progress = |line: &str| println!("{:5.0} s  {line}", start.elapsed().as_secs_f64());
+    if let Some(only) = &options.only {
+        let bench = Bench::start()?;
+        let contest = Contest::new(&bench, variants::named(bench.port(), only)?)?;
+        println!("\n{}", report::peers(&contest.run(&options.scale, &progress)?));
+        return Ok(());
+    }
     let report = Report::measure(&options.scale, &progress)?;
     println!("\n{}", report.summary());
     report.write(&options.out)?;
@@ -116,7 +131,8 @@ mod tests {
     fn arguments_are_read_or_refused() {
         let read = |words: &[&str]| options(words.iter().map(|word| (*word).to_owned()).collect());
         let quick = read(&["--quick", "--out", "x", "--publish"]).unwrap();
-        assert_eq!((quick.scale.rounds, quick.out, quick.publish), (5, PathBuf::from("x"), true));
+        assert_eq!((quick.scale.rounds, quick.out, quick.publish), (20, PathBuf::from("x"), true));
+        assert_eq!(read(&["--only", "a,b"]).unwrap().only.unwrap(), ["a", "b"]);
         assert_eq!(read(&["--out"]).err().unwrap().to_string(), "--out needs a folder");
         assert_eq!(read(&["--fast"]).err().unwrap().to_string(), r#"unknown argument "--fast""#);
     }

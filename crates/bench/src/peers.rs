@@ -2,10 +2,10 @@
 
 use crate::chain::{Chain, Filter};
 use crate::figure::Figure;
-use crate::rig::{Bench, Load, Rig, Sample};
+use crate::rig::{Bench, Lane, Rig, Sample};
 use crate::scale::Scale;
 use crate::variants::{self, Variant, BARE, WARM};
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result};
 use pinroute_testkit::eventually;
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -16,6 +16,9 @@ const LIVE_DEADLINE: Duration = Duration::from_secs(30);
 /// How many chains are measured between two runs of the bare chain. The machine's speed drifts within seconds
 /// by more than some filters cost.
 const BETWEEN_BARES: usize = 2;
+
+/// Requests before each measurement.
+const WARM_UP: u64 = 50;
 
 /// How long a chain is kept busy for a profiler.
 const BUSY: Duration = Duration::from_secs(20);
@@ -46,72 +49,110 @@ pub struct Measured {
     pub alone_p99_us: Figure,
 }
 
-/// One chain in one round.
-struct Both {
-    loaded: Sample,
-    alone: Sample,
-    /// What the filter costs; 0 if there is none.
-    above_us: f64,
-}
-
 /// Keeps one chain busy for a while, so that it can be profiled.
 pub fn load(bench: &Bench, scale: &Scale, chain: &str) -> Result<()> {
-    let mut variants = variants::all(bench.port())?;
-    variants.push(bare());
-    let names: Vec<&str> = variants.iter().map(|variant| variant.chain.name.as_str()).collect();
-    let names = names.join(", ");
-    let variant = variants.iter().find(|variant| variant.chain.name == chain);
-    let variant = variant.with_context(|| format!("no chain {chain:?}; there are {names}"))?;
+    let variant = variants::named(bench.port(), &[chain.to_owned()])?;
     bench.xds.set_runtime(variants::RUNTIME, &variants::runtime())?;
-    let (rig, _) = bench.envoy(1, &[bare().chain, variant.chain.clone()])?;
-    println!("Envoy is process {}; its worker is the thread wrk:worker_0", rig.process());
+    let contest = Contest::new(bench, variant)?;
+    println!("Envoy is process {}; its worker is the thread wrk:worker_0", contest.rig.process());
     let start = Instant::now();
+    let scale = Scale { rounds: scale.rounds.div_ceil(10), ..scale.clone() };
     while start.elapsed() < BUSY {
-        let [bare, loaded] = [&bare(), variant].map(|one| run(&rig, one, scale, scale.warm_up));
-        let (bare, loaded) = (bare?.loaded, loaded?.loaded);
-        println!("{:.1} µs above the bare chain's {:.1} µs", loaded.cpu_us - bare.cpu_us, bare.cpu_us);
+        for one in contest.run(&scale, &|_| ())? {
+            println!(
+                "{}: {:.1} µs, {:.1} above the bare chain",
+                one.name, one.cpu_us.median, one.above_us.median
+            );
+        }
     }
     Ok(())
 }
 
-fn bare() -> Variant {
-    Variant { chain: Chain::new(BARE, Filter::None), label: "bare chain, no filter", keys: WARM }
+/// Chains in one Envoy.
+pub struct Contest<'b> {
+    rig: Rig<'b>,
+    variants: Vec<Variant>,
 }
 
-/// Compares all variants. Envoy's version comes with it.
-pub fn compare(bench: &Bench, scale: &Scale, progress: &dyn Fn(&str)) -> Result<(Vec<Measured>, String)> {
-    let variants = variants::all(bench.port())?;
-    let chains: Vec<Chain> =
-        std::iter::once(bare().chain).chain(variants.iter().map(|variant| variant.chain.clone())).collect();
-    bench.xds.set_runtime(variants::RUNTIME, &variants::runtime())?;
-    let (rig, _) = bench.envoy(1, &chains)?;
-    let live = variants.iter().filter(|variant| variant.chain.name.ends_with("-live")).count();
-    wait_for_live(&rig, live as u64)?;
-
-    let bare = bare();
-    let mut bares = Vec::new();
-    let mut rounds: Vec<Vec<Both>> = variants.iter().map(|_| Vec::new()).collect();
-    for round in 1..=scale.rounds {
-        progress(&format!("round {round} of {}: {} chains", scale.rounds, chains.len()));
-        // JIT compilers are done after the first.
-        let warm_up = if round == 1 { scale.first_warm_up } else { scale.warm_up };
-        let mut before = run(&rig, &bare, scale, warm_up)?;
-        for (few, samples) in variants.chunks(BETWEEN_BARES).zip(rounds.chunks_mut(BETWEEN_BARES)) {
-            let measured: Vec<Both> =
-                few.iter().map(|variant| run(&rig, variant, scale, warm_up)).collect::<Result<_>>()?;
-            let after = run(&rig, &bare, scale, scale.warm_up)?;
-            let base = (before.loaded.cpu_us + after.loaded.cpu_us) / 2.0;
-            for (one, samples) in measured.into_iter().zip(samples) {
-                samples.push(Both { above_us: one.loaded.cpu_us - base, ..one });
-            }
-            bares.push(std::mem::replace(&mut before, after));
-        }
+impl<'b> Contest<'b> {
+    /// Starts an Envoy with these chains and a bare one.
+    pub fn new(bench: &'b Bench, variants: Vec<Variant>) -> Result<Self> {
+        let chains: Vec<Chain> = std::iter::once(bare().chain)
+            .chain(variants.iter().map(|variant| variant.chain.clone()))
+            .collect();
+        bench.xds.set_runtime(variants::RUNTIME, &variants::runtime())?;
+        let (rig, _) = bench.envoy(1, &chains)?;
+        let live = variants.iter().filter(|variant| variant.chain.name.ends_with("-live")).count();
+        wait_for_live(&rig, live as u64)?;
+        Ok(Self { rig, variants })
     }
-    rig.check()?;
 
-    let mut all = vec![measured(&bare, &bares)];
-    all.extend(variants.iter().zip(&rounds).map(|(variant, samples)| measured(variant, samples)));
-    Ok((all, rig.version()?))
+    /// Envoy's version.
+    pub fn version(&self) -> Result<String> {
+        self.rig.version()
+    }
+
+    /// Compares the chains.
+    pub fn run(&self, scale: &Scale, progress: &dyn Fn(&str)) -> Result<Vec<Measured>> {
+        let count = self.variants.len() + 1;
+        progress(&format!("{count} chains over {} connections: {} rounds", scale.connections, scale.rounds));
+        let loaded = self.rounds(scale.connections, scale.rounds, scale.first_warm_up, scale.requests)?;
+        progress(&format!("{count} chains over one connection: {} rounds", scale.alone_rounds));
+        let alone = self.rounds(1, scale.alone_rounds, WARM_UP, scale.alone)?;
+        self.rig.check()?;
+        let bare = bare();
+        let variants = std::iter::once(&bare).chain(&self.variants);
+        Ok(variants
+            .zip(loaded)
+            .zip(alone)
+            .map(|((one, loaded), alone)| measured(one, &loaded, &alone))
+            .collect())
+    }
+
+    /// All chains in turn, round after round. First come the samples of the bare chain.
+    fn rounds(&self, connections: usize, rounds: usize, first: u64, requests: u64) -> Result<Vec<Vec<Run>>> {
+        let lane = |variant: &Variant| self.rig.lane(&variant.chain.name, connections);
+        let mut bare_lane = lane(&bare())?;
+        let mut lanes: Vec<Lane<'_>> = self.variants.iter().map(lane).collect::<Result<_>>()?;
+        // JIT compilers and memories are done after this.
+        bare_lane.run(first, 1, WARM)?;
+        for (lane, variant) in lanes.iter_mut().zip(&self.variants) {
+            lane.run(first, 1, variant.keys)?;
+        }
+        let mut bares = Vec::new();
+        let mut samples: Vec<Vec<Run>> = self.variants.iter().map(|_| Vec::new()).collect();
+        for _ in 0..rounds {
+            let mut before = bare_lane.run(WARM_UP, requests, WARM)?;
+            let groups = lanes.chunks_mut(BETWEEN_BARES).zip(self.variants.chunks(BETWEEN_BARES));
+            for ((lanes, variants), samples) in groups.zip(samples.chunks_mut(BETWEEN_BARES)) {
+                let measured: Vec<Sample> = lanes
+                    .iter_mut()
+                    .zip(variants)
+                    .map(|(lane, variant)| lane.run(WARM_UP, requests, variant.keys))
+                    .collect::<Result<_>>()?;
+                let after = bare_lane.run(WARM_UP, requests, WARM)?;
+                let base = (before.cpu_us + after.cpu_us) / 2.0;
+                for (sample, samples) in measured.into_iter().zip(samples) {
+                    samples.push(Run { sample, above_us: sample.cpu_us - base });
+                }
+                bares.push(Run { sample: before, above_us: 0.0 });
+                before = after;
+            }
+        }
+        samples.insert(0, bares);
+        Ok(samples)
+    }
+}
+
+/// One chain in one round.
+struct Run {
+    sample: Sample,
+    /// What the filter costs; 0 if there is none.
+    above_us: f64,
+}
+
+fn bare() -> Variant {
+    Variant { chain: Chain::new(BARE, Filter::None), label: "bare chain, no filter", keys: WARM }
 }
 
 /// Waits until so many plugins have fetched their live values.
@@ -122,35 +163,24 @@ pub fn wait_for_live(rig: &Rig<'_>, plugins: u64) -> Result<()> {
     })
 }
 
-fn run(rig: &Rig<'_>, variant: &Variant, scale: &Scale, warm_up: u64) -> Result<Both> {
-    let name = &variant.chain.name;
-    let load = Load { connections: scale.connections, warm_up, requests: scale.requests, keys: variant.keys };
-    let loaded = rig.run(name, &load)?;
-    let alone = rig.run(name, &Load { connections: 1, warm_up: 20, requests: scale.alone, ..load })?;
-    Ok(Both { loaded, alone, above_us: 0.0 })
-}
-
-fn measured(variant: &Variant, samples: &[Both]) -> Measured {
-    let figure = |of: fn(&Both) -> f64| Figure::of(samples.iter().map(of));
+fn measured(variant: &Variant, loaded: &[Run], alone: &[Run]) -> Measured {
+    let figure = |runs: &[Run], of: fn(&Run) -> f64| Figure::of(runs.iter().map(of));
     Measured {
         name: variant.chain.name.clone(),
         label: variant.label,
-        above_us: figure(|both| both.above_us),
-        above_us_by_round: samples.iter().map(|both| both.above_us).collect(),
-        cpu_us: figure(|both| both.loaded.cpu_us),
-        per_second: figure(|both| both.loaded.per_second),
-        p50_us: figure(|both| both.loaded.p50_us),
-        p99_us: figure(|both| both.loaded.p99_us),
-        alone_p50_us: figure(|both| both.alone.p50_us),
-        alone_p99_us: figure(|both| both.alone.p99_us),
+        above_us: figure(loaded, |run| run.above_us),
+        above_us_by_round: loaded.iter().map(|run| run.above_us).collect(),
+        cpu_us: figure(loaded, |run| run.sample.cpu_us),
+        per_second: figure(loaded, |run| run.sample.per_second),
+        p50_us: figure(loaded, |run| run.sample.p50_us),
+        p99_us: figure(loaded, |run| run.sample.p99_us),
+        alone_p50_us: figure(alone, |run| run.sample.p50_us),
+        alone_p99_us: figure(alone, |run| run.sample.p99_us),
     }
 }
 
-/// The ratio of what two filters cost: of their medians, with the quartiles of the rounds' own.
+/// The ratio of what two filters cost: of the medians of all rounds.
 pub fn ratio(all: &[Measured], of: &str, to: &str) -> Result<Figure> {
     let find = |name: &str| all.iter().find(|one| one.name == name).with_context(|| format!("no {name:?}"));
-    let (of, to) = (find(of)?, find(to)?);
-    ensure!(of.above_us_by_round.len() == to.above_us_by_round.len(), "rounds are missing");
-    let by_round = of.above_us_by_round.iter().zip(&to.above_us_by_round).map(|(of, to)| of / to);
-    Ok(Figure { median: of.above_us.median / to.above_us.median, ..Figure::of(by_round) })
+    Ok(Figure::ratio(&find(of)?.above_us_by_round, &find(to)?.above_us_by_round))
 }

@@ -1,7 +1,7 @@
 //! What is measured on: the servers, an Envoy with its listeners, and the load generator.
 
 use crate::chain::{Bootstrap, Chain};
-use crate::load::{Generator, Keys, Series};
+use crate::load::{Connections, Generator, Keys, Series};
 use crate::machine::{pin, resident, Processors, Thread};
 use anyhow::{ensure, Context, Result};
 use pinroute_testkit::dns::Dns;
@@ -79,19 +79,6 @@ pub struct Rig<'b> {
     envoy: Envoy,
 }
 
-/// How a chain is measured.
-#[derive(Clone, Copy, Debug)]
-pub struct Load {
-    /// How many connections.
-    pub connections: usize,
-    /// How many requests before anything is measured.
-    pub warm_up: u64,
-    /// How many requests are measured.
-    pub requests: u64,
-    /// Their keys.
-    pub keys: Keys,
-}
-
 /// What was measured in one run.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Sample {
@@ -105,26 +92,44 @@ pub struct Sample {
     pub p99_us: f64,
 }
 
-impl Rig<'_> {
-    /// Measures a chain.
-    pub fn run(&self, chain: &str, load: &Load) -> Result<Sample> {
-        self.run_one(chain, load).with_context(|| format!("the chain {chain:?}"))
+/// Open connections to a chain, kept for a whole comparison: what it costs to open and to close them is not
+/// what is measured.
+#[derive(Debug)]
+pub struct Lane<'r> {
+    chain: String,
+    worker: Thread,
+    connections: Connections<'r>,
+}
+
+impl Lane<'_> {
+    /// Sends `warm_up` requests, and then `requests` that are measured.
+    pub fn run(&mut self, warm_up: u64, requests: u64, keys: Keys) -> Result<Sample> {
+        self.measure(warm_up, requests, keys).with_context(|| format!("the chain {:?}", self.chain))
     }
 
-    fn run_one(&self, chain: &str, load: &Load) -> Result<Sample> {
-        let worker = Thread::worker_of(self.envoy.pid())?;
-        let address = self.envoy.listener_addr(chain)?;
-        let mut connections = self.bench.generator.connect(address, load.connections)?;
-        connections.send(load.warm_up.max(load.connections as u64), load.keys)?;
-        let before = worker.used()?;
-        let series: Series = connections.send(load.requests, load.keys)?;
-        let used = worker.used()?.saturating_sub(before);
+    fn measure(&mut self, warm_up: u64, requests: u64, keys: Keys) -> Result<Sample> {
+        self.connections.send(warm_up, keys)?;
+        let before = self.worker.used()?;
+        let series: Series = self.connections.send(requests, keys)?;
+        let used = self.worker.used()?.saturating_sub(before);
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         Ok(Sample {
-            cpu_us: used as f64 / 1e3 / load.requests as f64,
-            per_second: load.requests as f64 / series.took.as_secs_f64(),
+            cpu_us: used as f64 / 1e3 / requests as f64,
+            per_second: requests as f64 / series.took.as_secs_f64(),
             p50_us: micros(series.quantile(0.5)),
             p99_us: micros(series.quantile(0.99)),
+        })
+    }
+}
+
+impl Rig<'_> {
+    /// Opens connections to a chain.
+    pub fn lane(&self, chain: &str, connections: usize) -> Result<Lane<'_>> {
+        let address = self.envoy.listener_addr(chain)?;
+        Ok(Lane {
+            chain: chain.to_owned(),
+            worker: Thread::worker_of(self.envoy.pid())?,
+            connections: self.bench.generator.connect(address, connections)?,
         })
     }
 

@@ -9,13 +9,13 @@ pub struct Scale {
     pub rounds: usize,
     /// Requests that one run measures.
     pub requests: u64,
-    /// Requests before them in the first round.
+    /// Requests before them in all.
     pub first_warm_up: u64,
-    /// Requests before them in each further round.
-    pub warm_up: u64,
     /// Connections, but for the plot over connections.
     pub connections: usize,
-    /// Requests over a single connection, for the latency without a queue.
+    /// Rounds over a single connection, for the latency without a queue.
+    pub alone_rounds: usize,
+    /// Requests that one such run measures.
     pub alone: u64,
     /// Envoys started for start-up time and memory.
     pub starts: usize,
@@ -44,16 +44,16 @@ impl Scale {
     /// For publishing: six to eight minutes on a machine with nothing else to do.
     pub fn full() -> Self {
         Self {
-            rounds: 20,
-            requests: 5_000,
-            first_warm_up: 10_000,
-            warm_up: 300,
+            rounds: 100,
+            requests: 1_000,
+            first_warm_up: 20_000,
             connections: 16,
-            alone: 200,
+            alone_rounds: 5,
+            alone: 300,
             starts: 5,
             growth: Growth {
-                rounds: 7,
-                requests: 3_000,
+                rounds: 25,
+                requests: 1_000,
                 keys: vec![10, 100, 1_000, 10_000, 100_000, 1_000_000],
                 hosts: vec![8, 100, 1_000, 10_000],
                 overrides: vec![0, 100, 10_000, 100_000],
@@ -65,11 +65,11 @@ impl Scale {
     /// For a look at the figures: a minute or two.
     pub fn quick() -> Self {
         Self {
-            rounds: 5,
-            requests: 2_000,
-            first_warm_up: 4_000,
-            warm_up: 200,
+            rounds: 20,
+            requests: 1_000,
+            first_warm_up: 10_000,
             connections: 16,
+            alone_rounds: 3,
             alone: 100,
             starts: 1,
             growth: Growth {
@@ -89,8 +89,8 @@ impl Scale {
             rounds: 1,
             requests: 200,
             first_warm_up: 50,
-            warm_up: 50,
             connections: 4,
+            alone_rounds: 1,
             alone: 20,
             starts: 1,
             growth: Growth {

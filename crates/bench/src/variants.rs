@@ -78,6 +78,16 @@ pub fn all(port: u16) -> Result<Vec<Variant>> {
     ])
 }
 
+/// Some variants, by the names of their chains.
+pub fn named(port: u16, names: &[String]) -> Result<Vec<Variant>> {
+    let variants = all(port)?;
+    let known: Vec<&str> = variants.iter().map(|variant| variant.chain.name.as_str()).collect();
+    for name in names {
+        ensure!(known.contains(&name.as_str()), "no chain {name:?}; there are {}", known.join(", "));
+    }
+    Ok(variants.into_iter().filter(|variant| names.contains(&variant.chain.name)).collect())
+}
+
 /// The resource with live values.
 pub const RUNTIME: &str = "runtime";
 

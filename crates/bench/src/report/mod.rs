@@ -6,11 +6,13 @@ mod plot;
 use crate::goals::{goals, Goal};
 use crate::growth::{self, Plot};
 use crate::machine::Machine;
-use crate::peers::{self, Measured};
+use crate::peers::{Contest, Measured};
 use crate::resources::{self, Resources};
 use crate::rig::Bench;
 use crate::scale::Scale;
+use crate::variants;
 use anyhow::{Context, Result};
+pub use page::peers;
 use serde::Serialize;
 use std::fs;
 use std::path::Path;
@@ -31,7 +33,9 @@ impl Report {
     /// Measures everything.
     pub fn measure(scale: &Scale, progress: &dyn Fn(&str)) -> Result<Self> {
         let bench = Bench::start()?;
-        let (peers, envoy) = peers::compare(&bench, scale, progress)?;
+        let contest = Contest::new(&bench, variants::all(bench.port())?)?;
+        let (peers, envoy) = (contest.run(scale, progress)?, contest.version()?);
+        drop(contest);
         let growth = growth::plots(&bench, scale, progress)?;
         let resources = resources::measure(&bench, scale, progress)?;
         let goals = goals(&peers, &growth)?;
@@ -40,14 +44,14 @@ impl Report {
 
     /// The table and the goals, for a terminal.
     pub fn summary(&self) -> String {
-        format!("{}\n{}\n{}", page::peers(self), page::resources(self), page::goals(self))
+        format!("{}\n{}\n{}", peers(&self.peers), page::resources(self), page::goals(self))
     }
 
     /// Writes everything into a folder.
     pub fn write(&self, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         write(dir, "benchmark.json", &(serde_json::to_string_pretty(self)? + "\n"))?;
-        write(dir, "table.md", &page::peers(self))?;
+        write(dir, "table.md", &peers(&self.peers))?;
         self.publish(dir)
     }
 

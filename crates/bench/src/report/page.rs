@@ -3,6 +3,7 @@
 use super::Report;
 use crate::figure::Figure;
 use crate::growth::Plot;
+use crate::peers::Measured;
 use pinroute_testkit::svg::grouped;
 use std::fmt::Write;
 
@@ -20,15 +21,17 @@ make bench
 ```
 
 Measured with Envoy {envoy} and one worker on {processor} ({processors} processors, Linux {kernel}): {rounds} rounds, each of
-which runs every chain once with {requests} requests over {connections} connections. Envoy has one processor for itself; the
-load generator and the resolver share the others. All chains are listeners of one Envoy and alike but for one
-filter. The route answers by itself (`direct_response`), so no backend takes part; the resolver is `pinroute-server`.
+which sends {requests} requests through every chain in turn, over {connections} connections that stay open. Envoy has one processor
+for itself; the load generator and the resolver share the others. All chains are listeners of one Envoy and alike
+but for one filter. The route answers by itself (`direct_response`), so no backend takes part; the resolver is
+`pinroute-server`.
 
 **CPU** is the processor time, user and system, of Envoy's worker thread, divided by the number of requests, *above*
 what the bare chain takes just before and after: that is measured again after every second chain. Given are the median
-of the rounds and, in parentheses, the quartiles: half of the rounds lie between them. Latency and requests per second are those of a closed loop: each connection sends its next request when it
-has the answer. With {connections} connections Envoy's worker is busy all the time, so latency there is mostly waiting in line;
-*alone* is the latency of a single connection.
+of the rounds and, in parentheses, the quartiles: half of the rounds lie between them. Latency and requests per second
+are those of a closed loop: each connection sends its next request when it has the answer. With {connections} connections
+Envoy's worker is busy all the time, so latency there is mostly waiting in line; *alone* is the latency over a single
+connection.
 
 ## The chains
 
@@ -41,7 +44,8 @@ runtime* takes its numbers from Envoy's runtime.
 ## Goals
 
 {goals}
-In parentheses are the quartiles of the rounds' own ratios.
+A ratio is that of the medians. In parentheses is how far it may be off by chance: 95 of 100 ratios lie there when rounds
+are drawn anew from those measured (bootstrap).
 
 ## Growth
 
@@ -64,7 +68,7 @@ memory each of four further workers takes, after some requests.
         rounds = scale.rounds,
         requests = grouped(scale.requests),
         connections = scale.connections,
-        peers = peers(report),
+        peers = peers(&report.peers),
         goals = goals(report),
         growth_rounds = scale.growth.rounds,
         growth_requests = grouped(scale.growth.requests),
@@ -74,10 +78,10 @@ memory each of four further workers takes, after some requests.
 }
 
 /// The table of the chains.
-pub fn peers(report: &Report) -> String {
+pub fn peers(measured: &[Measured]) -> String {
     let mut table =
         header(&["chain", "CPU, µs", "requests/s", "p50, µs", "p99, µs", "alone: p50, µs", "alone: p99, µs"]);
-    for one in &report.peers {
+    for one in measured {
         let cpu = if one.name == crate::variants::BARE {
             format!("{:.1} in all", one.cpu_us.median)
         } else {
@@ -152,7 +156,7 @@ fn growth(plot: &Plot) -> String {
     format!("### {}\n\n{table}", plot.title)
 }
 
-/// The median, and the quartiles behind it.
+/// The median, and the range behind it.
 fn spread(figure: &Figure, digits: usize) -> String {
     let Figure { median, low, high } = figure;
     format!("{median:.digits$} ({low:.digits$}–{high:.digits$})")
