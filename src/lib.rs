@@ -2,7 +2,8 @@
 //!
 //! [`root`] loads configurations and owns the calls to the resolver, [`http`] is one request, [`host`]
 //! wraps the host calls so that none of them can panic on what a client sent, [`policy`] holds what requests
-//! are decided by, [`live`] fetches values that change meanwhile, and [`metrics`] counts.
+//! are decided by, [`live`] fetches values that change meanwhile, and [`metrics`] counts. `runtime` is what the module
+//! brings along in place of parts of the standard library.
 
 mod callouts;
 mod host;
@@ -12,6 +13,8 @@ mod metadata;
 mod metrics;
 mod policy;
 mod root;
+#[cfg(target_arch = "wasm32")]
+mod runtime;
 mod shared;
 
 // The macro makes public functions of its own, without docstrings.

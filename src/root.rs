@@ -111,14 +111,15 @@ impl Root {
     }
 }
 
-impl Context for Root {
-    fn on_done(&mut self) -> bool {
+impl Drop for Root {
+    fn drop(&mut self) {
         // Envoy keeps ticking a root context whose plugin has been replaced.
         let _ = hostcalls::set_tick_period(Duration::ZERO);
         self.leave();
-        true
     }
+}
 
+impl Context for Root {
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
         self.feeds().any(|feed| feed.on_message(token, size));
     }
