@@ -64,4 +64,4 @@ if ! install; then
     exit 0
 fi
 optimize wasm-metadce --graph-file scripts/exports.json >/dev/null
-optimize wasm-opt -Oz --converge --const-hoisting --strip-debug --strip-producers
+optimize wasm-opt -Oz --converge --const-hoisting --low-memory-unused --strip-debug --strip-producers --strip-target-features

@@ -9,7 +9,7 @@
 use crate::host;
 use crate::policy::Policy;
 use fnv::FnvHashMap;
-use pinroute_core::random::ByKey;
+use pinroute_core::keys::{Keyed, Keys, Slot};
 use pinroute_core::step::Question;
 use proxy_wasm::hostcalls;
 use std::cell::{Cell, RefCell};
@@ -18,9 +18,6 @@ use std::time::SystemTime;
 
 /// The id that [`enter_root`] uses; real queues count up from 1.
 pub const OUTBOX: u32 = u32::MAX;
-
-/// Headers of the request that its call to the resolver carries on, for tracing: Envoy adds no parent span.
-const CARRIED_ON: [&str; 4] = ["x-request-id", "traceparent", "tracestate", "b3"];
 
 /// How long nothing is said about refused calls after one line about them, in milliseconds.
 const SILENCE: u64 = 1000;
@@ -44,21 +41,51 @@ pub struct Flight {
     pub key: Option<Box<[u8]>>,
     /// When the call was made.
     pub since: SystemTime,
-    /// Who waits; more than one only where answers are remembered.
-    pub waiters: Vec<Waiter>,
+    /// Who asked.
+    first: Waiter,
+    /// Who waits beside; there are some only where answers are remembered.
+    others: Vec<Waiter>,
+}
+
+impl Flight {
+    /// All who wait.
+    pub fn waiters(&self) -> impl Iterator<Item = &Waiter> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
 }
 
 /// What became of a request to ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Asked {
     /// A call has been made; its answer will come.
     Called,
     /// The same question is under way; its answer will do.
     Joined,
-    /// There is no room.
-    Overloaded,
-    /// Envoy refused the call; no answer will come.
-    Refused,
+    /// There is no room. The question's key comes back.
+    Overloaded(Option<Box<[u8]>>),
+    /// Envoy refused the call; no answer will come. The question's key comes back.
+    Refused(Option<Box<[u8]>>),
+}
+
+/// The calls under way whose answers will be remembered, by their keys.
+#[derive(Default)]
+pub struct InFlight {
+    keyed: Keyed,
+    tokens: Keys,
+}
+
+impl InFlight {
+    fn token(&self, key: &[u8]) -> Option<u32> {
+        self.tokens.get(self.keyed.hash(key), key)
+    }
+
+    fn add(&mut self, key: &[u8], token: u32) {
+        self.tokens.insert(Slot { hash: self.keyed.hash(key), key: key.into(), number: token });
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.tokens.remove(self.keyed.hash(key), key);
+    }
 }
 
 struct Outgoing {
@@ -71,7 +98,6 @@ struct Outgoing {
 pub struct Callouts {
     outbox: RefCell<Option<Outgoing>>,
     under_way: RefCell<FnvHashMap<u32, Flight>>,
-    by_key: RefCell<ByKey>,
     waiting: Cell<usize>,
     silent_until: Cell<u64>,
 }
@@ -82,51 +108,48 @@ impl Callouts {
         let Question { path, key } = question;
         let most = policy.plan().resolve().map_or(0, |resolve| resolve.max_in_flight);
         if self.waiting.get() >= most.saturating_mul(WAITERS_PER_QUESTION) {
-            return Asked::Overloaded;
+            return Asked::Overloaded(key);
         }
-        let shared = key.as_ref().filter(|_| policy.plan().caches()).map(|key| shared_key(policy, key));
-        if let Some(shared) = &shared {
-            if let Some(token) = self.by_key.borrow().get(shared) {
-                if let Some(flight) = self.under_way.borrow_mut().get_mut(&(*token as u32)) {
-                    flight.waiters.push(waiter);
+        if let (Some(key), Some(in_flight)) = (&key, policy.in_flight()) {
+            if let Some(token) = in_flight.borrow().token(key) {
+                if let Some(flight) = self.under_way.borrow_mut().get_mut(&token) {
+                    flight.others.push(waiter);
                     self.waiting.set(self.waiting.get() + 1);
                     return Asked::Joined;
                 }
             }
         }
-        let before = self.under_way.borrow().len();
-        if before >= most {
-            return Asked::Overloaded;
+        if self.under_way.borrow().len() >= most {
+            return Asked::Overloaded(key);
         }
         log::debug!("pinroute: asking {path}");
-        let flight = Flight { policy: Rc::clone(policy), key, since: host::now(), waiters: vec![waiter] };
+        let policy = Rc::clone(policy);
+        let flight = Flight { policy, key, since: host::now(), first: waiter, others: Vec::new() };
         self.outbox.replace(Some(Outgoing { path, flight }));
         enter_root(root);
-        if self.under_way.borrow().len() > before {
-            Asked::Called
-        } else {
-            Asked::Refused
+        match self.outbox.take() {
+            None => Asked::Called,
+            Some(outgoing) => Asked::Refused(outgoing.flight.key),
         }
     }
 
-    /// Makes the call that lies in the outbox. The root context is active.
+    /// Makes the call that lies in the outbox; it stays there if Envoy refuses it. The root context is active.
     pub fn send(&self) {
-        let Some(Outgoing { path, flight }) = self.outbox.take() else { return };
-        let Some(resolve) = flight.policy.plan().resolve() else { return };
-        let carried_on = CARRIED_ON.map(|name| (name, host::request_header(name)));
-        let mut headers =
-            vec![(":method", "GET"), (":path", path.as_str()), (":authority", resolve.cluster.as_str())];
-        for (name, value) in &carried_on {
-            if let Some(value) = value.as_deref().and_then(|value| std::str::from_utf8(value).ok()) {
-                headers.push((name, value));
-            }
-        }
+        let Some(outgoing) = self.outbox.take() else { return };
+        let Some(resolve) = outgoing.flight.policy.plan().resolve() else { return };
+        let tracing = Tracing::of_request();
+        let mut headers = Vec::with_capacity(7);
+        headers.push((":method", "GET"));
+        headers.push((":path", outgoing.path.as_str()));
+        headers.push((":authority", resolve.cluster.as_str()));
+        tracing.add_to(&mut headers);
         match hostcalls::dispatch_http_call(&resolve.cluster, headers, None, vec![], resolve.timeout) {
             Ok(token) => {
-                if let Some(key) = flight.key.as_ref().filter(|_| flight.policy.plan().caches()) {
-                    self.by_key.borrow_mut().insert(shared_key(&flight.policy, key), token as usize);
+                let flight = outgoing.flight;
+                if let (Some(key), Some(in_flight)) = (&flight.key, flight.policy.in_flight()) {
+                    in_flight.borrow_mut().add(key, token);
                 }
-                self.waiting.set(self.waiting.get() + flight.waiters.len());
+                self.waiting.set(self.waiting.get() + 1);
                 self.under_way.borrow_mut().insert(token, flight);
             }
             Err(status) => {
@@ -136,6 +159,7 @@ impl Callouts {
                     self.silent_until.set(now + SILENCE);
                     log::warn!("pinroute: cannot call the cluster `{}`: {status:?}", resolve.cluster);
                 }
+                self.outbox.replace(Some(outgoing));
             }
         }
     }
@@ -143,18 +167,34 @@ impl Callouts {
     /// The question whose answer has this token.
     pub fn answered(&self, token: u32) -> Option<Flight> {
         let flight = self.under_way.borrow_mut().remove(&token)?;
-        self.waiting.set(self.waiting.get().saturating_sub(flight.waiters.len()));
-        if let Some(key) = &flight.key {
-            self.by_key.borrow_mut().remove(&shared_key(&flight.policy, key));
+        self.waiting.set(self.waiting.get().saturating_sub(1 + flight.others.len()));
+        if let (Some(key), Some(in_flight)) = (&flight.key, flight.policy.in_flight()) {
+            in_flight.borrow_mut().remove(key);
         }
         Some(flight)
     }
 }
 
-/// A key, and whose it is: policies do not share answers.
-fn shared_key(policy: &Rc<Policy>, key: &[u8]) -> Box<[u8]> {
-    let address = Rc::as_ptr(policy) as usize;
-    [&address.to_ne_bytes(), key].concat().into()
+/// Headers of the request at hand that its call to the resolver carries on, for tracing: Envoy adds no parent
+/// span.
+struct Tracing([(&'static str, Option<Vec<u8>>); 4]);
+
+impl Tracing {
+    fn of_request() -> Self {
+        let read = |name| (name, host::request_header(name));
+        let parent = read("traceparent");
+        // Without a parent it means nothing (W3C Trace Context), so most requests need not be asked for it.
+        let state = ("tracestate", parent.1.as_ref().and_then(|_| host::request_header("tracestate")));
+        Self([read("x-request-id"), parent, state, read("b3")])
+    }
+
+    fn add_to<'t>(&'t self, headers: &mut Vec<(&'t str, &'t str)>) {
+        for (name, value) in &self.0 {
+            if let Some(value) = value.as_deref().and_then(|value| std::str::from_utf8(value).ok()) {
+                headers.push((name, value));
+            }
+        }
+    }
 }
 
 /// Runs the root context's `on_queue_ready` with [`OUTBOX`].

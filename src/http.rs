@@ -15,8 +15,8 @@ use std::rc::Rc;
 pub struct Http {
     id: u32,
     plugin: Rc<Plugin>,
-    /// What a call to the resolver looks at to learn whether the request is still there.
-    alive: Rc<()>,
+    /// What a call to the resolver looks at to learn whether the request is still there, if it made one.
+    alive: Option<Rc<()>>,
     /// The route that the response has to show.
     shown: Option<Route>,
 }
@@ -24,23 +24,23 @@ pub struct Http {
 impl Http {
     /// A request that has just come in.
     pub fn new(id: u32, plugin: Rc<Plugin>) -> Self {
-        Self { id, plugin, alive: Rc::new(()), shown: None }
+        Self { id, plugin, alive: None, shown: None }
     }
 
     /// Asks the resolver. None if the request has to wait for its answer.
-    fn ask(&self, policy: &Rc<Policy>, question: Question) -> Option<Step> {
-        let key = question.key.clone();
-        let waiter = Waiter { stream: self.id, alive: Rc::downgrade(&self.alive) };
-        let answer = match self.plugin.callouts.ask(self.plugin.root, policy, question, waiter) {
+    fn ask(&mut self, policy: &Rc<Policy>, question: Question) -> Option<Step> {
+        let alive = Rc::downgrade(self.alive.insert(Rc::new(())));
+        let waiter = Waiter { stream: self.id, alive };
+        let (key, answer) = match self.plugin.callouts.ask(self.plugin.root, policy, question, waiter) {
             Asked::Called => return None,
             Asked::Joined => {
                 metrics::with(|metrics| metrics.coalesced.add_one());
                 return None;
             }
-            Asked::Overloaded => Answer::Overloaded,
-            Asked::Refused => {
+            Asked::Overloaded(key) => (key, Answer::Overloaded),
+            Asked::Refused(key) => {
                 metrics::with(|metrics| metrics.resolver_error.add_one());
-                Answer::Failed
+                (key, Answer::Failed)
             }
         };
         Some(self.plugin.on_answer(policy, key.as_deref(), answer))
@@ -115,6 +115,7 @@ pub fn carry_out(policy: &Policy, step: Step) -> bool {
     true
 }
 
+#[cold]
 fn reject(rejection: &Rejection) {
     log::debug!("pinroute: rejected: {}", rejection.body());
     metrics::with(|metrics| metrics.rejected(rejection));
@@ -145,10 +146,15 @@ fn apply(policy: &Policy, route: &Route) -> bool {
                     .is_none_or(|port| host::set_filter_state("envoy.upstream.dynamic_port", port))
         }
     };
-    for name in policy.plan().owned_headers() {
-        let shard_header = route.shard.is_some() && SHARD_HEADERS.contains(&name.as_str());
-        if !shard_header && set_header != Some(name) {
-            host::remove_request_header(name);
+    let owned = policy.plan().owned_headers();
+    let shard_headers = if route.shard.is_some() { SHARD_HEADERS.len() } else { 0 };
+    // Nearly always all of them have been set.
+    if owned.len() > shard_headers + usize::from(set_header.is_some()) {
+        for name in owned {
+            let shard_header = route.shard.is_some() && SHARD_HEADERS.contains(&name.as_str());
+            if !shard_header && set_header != Some(name) {
+                host::remove_request_header(name);
+            }
         }
     }
     if !done {

@@ -2,7 +2,7 @@
 
 use crate::{host, metrics};
 use pinroute_core::cache::Cache;
-use pinroute_core::live::Numbers;
+use pinroute_core::live::{read_numbers, Numbers};
 use std::cell::RefCell;
 
 /// How many bytes of metadata are remembered with what they say, and how many names with what was last good.
@@ -40,16 +40,22 @@ impl MetadataNumbers {
         if let Some(known) = self.known.borrow_mut().get(&bytes) {
             return known;
         }
+        self.learn(&bytes, metadata, name)
+    }
+
+    /// Reads bytes that have not been seen before.
+    #[cold]
+    fn learn(&self, bytes: &[u8], metadata: &str, name: &str) -> Numbers {
         let mut whose = name.as_bytes().to_vec();
         whose.extend(host::property(&["xds", name]).unwrap_or_default());
         // What holds beside an unusable value depends on whose it is, and on what was before.
-        let bytes_of_whom = [bytes.as_slice(), &whose].concat();
+        let bytes_of_whom = [bytes, &whose].concat();
         if let Some(known) = self.known.borrow_mut().get(&bytes_of_whom) {
             return known;
         }
         let last = self.last_good.borrow_mut().get(&whose).unwrap_or_default();
         let mut skipped = Vec::new();
-        let numbers = Numbers::read(&bytes, &self.namespace, last, &mut skipped);
+        let numbers = read_numbers(bytes, &self.namespace, last, &mut skipped);
         for entry in &skipped {
             log::warn!(
                 "pinroute: {} = {} in {} `{}` is not usable; what it was before stays",
@@ -61,7 +67,7 @@ impl MetadataNumbers {
             metrics::with(|metrics| metrics.runtime_invalid.add_one());
         }
         self.last_good.borrow_mut().insert(&whose, numbers, 0);
-        let known_by = if skipped.is_empty() { &bytes } else { &bytes_of_whom };
+        let known_by = if skipped.is_empty() { bytes } else { &bytes_of_whom };
         self.known.borrow_mut().insert(known_by, numbers, 0);
         numbers
     }

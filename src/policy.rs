@@ -1,9 +1,10 @@
 //! What requests are decided by: the plugin's configuration, or one that a route brings along.
 
+use crate::callouts::InFlight;
 use crate::metadata::MetadataNumbers;
 use crate::{host, metrics};
 use pinroute_core::cache::Cache;
-use pinroute_core::config::Config;
+use pinroute_core::config::{self, Config};
 use pinroute_core::live::Numbers;
 use pinroute_core::plan::{Memory, Plan};
 use pinroute_core::{protobuf, random};
@@ -22,6 +23,7 @@ pub struct Policy {
     plan: Plan,
     metadata: Option<MetadataNumbers>,
     memory: RefCell<Memory>,
+    in_flight: Option<RefCell<InFlight>>,
 }
 
 impl Policy {
@@ -29,12 +31,19 @@ impl Policy {
     pub fn new(config: Config) -> Rc<Self> {
         let random = random::number();
         let metadata = config.metadata.as_deref().map(MetadataNumbers::new);
-        Rc::new(Self { plan: Plan::new(config), metadata, memory: RefCell::new(Memory::new(random)) })
+        let plan = Plan::new(config);
+        let in_flight = plan.caches().then(RefCell::default);
+        Rc::new(Self { plan, metadata, memory: RefCell::new(Memory::new(random)), in_flight })
     }
 
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The questions under way, where requests for one key share one.
+    pub fn in_flight(&self) -> Option<&RefCell<InFlight>> {
+        self.in_flight.as_ref()
     }
 
     /// Counts what the cache of answers had to say to the last decision.
@@ -95,13 +104,14 @@ impl RoutePolicies {
         policy
     }
 
+    #[cold]
     fn read(&self, metadata: &[u8]) -> Result<Option<Rc<Policy>>, WrongRoute> {
         let Some(bytes) = protobuf::metadata_namespace(metadata, &self.namespace) else { return Ok(None) };
-        let config = match protobuf::struct_to_json(bytes) {
-            Some(value) => Config::for_route(&value).map_err(|error| error.to_string()),
+        let read = match protobuf::struct_to_json(bytes) {
+            Some(value) => config::parse_for_route(&value).map_err(|error| error.to_string()),
             None => Err("it nests too deep".to_owned()),
         };
-        match config {
+        match read {
             Ok(config) => {
                 log::info!("pinroute: configuration of a route loaded: {config}");
                 Ok(Some(Policy::new(config)))

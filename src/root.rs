@@ -1,12 +1,12 @@
 //! A plugin: one configuration in one worker. It loads the configuration, makes a context for each request
 //! and receives the resolver's answers.
 
-use crate::callouts::{Callouts, OUTBOX};
+use crate::callouts::{Callouts, Waiter, OUTBOX};
 use crate::http::{carry_out, Http};
 use crate::live::Feed;
 use crate::policy::{Policy, RoutePolicies, WrongRoute};
 use crate::{host, metrics};
-use pinroute_core::config::Config;
+use pinroute_core::config::{self, Config};
 use pinroute_core::live::{Live, Number};
 use pinroute_core::step::{Answer, Step};
 use proxy_wasm::hostcalls;
@@ -19,6 +19,9 @@ use std::time::Duration;
 /// How often a plugin looks at the clock, and for new live values: what another VM has received takes effect
 /// here after half of this in the mean. A tick without live values costs Envoy about a microsecond.
 const TICK: Duration = Duration::from_millis(25);
+
+/// How often a plugin does so that needs neither.
+const SLOW_TICK: Duration = Duration::from_secs(1);
 
 /// How often the log level is looked at, in milliseconds.
 const LOOK_AT_LOG_LEVEL: u64 = 1000;
@@ -94,7 +97,10 @@ impl Root {
             per_route: config.per_route.take().map(RoutePolicies::new),
             policy: Policy::new(config),
         };
-        let _ = hostcalls::set_tick_period(TICK);
+        // Routes may bring caches along.
+        let needs_clock = plugin.policy.plan().caches() || plugin.per_route.is_some();
+        let tick = if needs_clock || plugin.feeds().next().is_some() { TICK } else { SLOW_TICK };
+        let _ = hostcalls::set_tick_period(tick);
         self.leave();
         self.plugin = Some(Rc::new(plugin));
     }
@@ -149,22 +155,24 @@ impl Context for Root {
         let body = body().unwrap_or_default();
         let answer = status.map_or(Answer::Failed, |status| Answer::Response { status, body: &body });
         // Clients may have gone; their contexts must not be touched then.
-        let (alive, gone): (Vec<_>, Vec<_>) =
-            flight.waiters.iter().partition(|waiter| waiter.alive.upgrade().is_some());
-        metrics::with(|metrics| gone.iter().for_each(|_| metrics.abandoned.add_one()));
+        let alive = || flight.waiters().filter(|waiter| waiter.alive.strong_count() > 0);
         // One decision for all: they asked the same. It is made in the name of the first, whose route may
         // say something about it, and made even if nobody waits any more, to be remembered.
-        if let Some(first) = alive.first() {
-            let _ = hostcalls::set_effective_context(first.stream);
-        }
+        let first = alive().next().map(|waiter| waiter.stream);
+        let mut entered = first.filter(|stream| hostcalls::set_effective_context(*stream).is_ok());
         let step = plugin.on_answer(&flight.policy, flight.key.as_deref(), answer);
-        for waiter in alive {
-            if hostcalls::set_effective_context(waiter.stream).is_ok()
-                && carry_out(&flight.policy, step.clone())
-            {
+        let mut left = flight.waiters().count();
+        for Waiter { stream, .. } in alive() {
+            left -= 1;
+            if entered != Some(*stream) && hostcalls::set_effective_context(*stream).is_err() {
+                continue;
+            }
+            entered = Some(*stream);
+            if carry_out(&flight.policy, step.clone()) {
                 let _ = hostcalls::resume_http_request();
             }
         }
+        metrics::with(|metrics| (0..left).for_each(|_| metrics.abandoned.add_one()));
     }
 }
 
@@ -176,7 +184,7 @@ impl RootContext for Root {
         } else {
             hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten().unwrap_or_default()
         };
-        match Config::parse(&text) {
+        match config::parse(&text) {
             Ok(config) => {
                 log::info!("pinroute {}: configuration loaded: {config}", env!("CARGO_PKG_VERSION"));
                 self.configure(config);

@@ -2,7 +2,7 @@
 //! parser, its tables are compared with the code, and its links and commands lead somewhere.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use pinroute_core::config::Config;
+use pinroute_core::config::{self, Config};
 use pinroute_core::step::Rejection;
 use pinroute_testkit::paths::project_root;
 use serde_json::{json, Value};
@@ -95,14 +95,14 @@ fn yaml(text: &str, place: &str) -> Value {
 
 fn plugin(document: &Value, place: &str) -> Config {
     let text = document.to_string();
-    Config::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{place}: {error}\n{text}"))
+    config::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{place}: {error}\n{text}"))
 }
 
 /// Every plugin configuration inside a piece of an Envoy configuration, and every one for a route.
 fn plugins_within(document: &Value, place: &str) {
     if let Some(config) = document.pointer("/filter_metadata/pinroute") {
         let document = pinroute_core::json::parse(config.to_string().as_bytes()).unwrap();
-        Config::for_route(&document).unwrap_or_else(|error| panic!("{place}: {error}\n{config}"));
+        config::parse_for_route(&document).unwrap_or_else(|error| panic!("{place}: {error}\n{config}"));
     }
     let children: Vec<&Value> = match document {
         Value::Array(items) => items.iter().collect(),
@@ -133,7 +133,7 @@ fn every_block_is_what_it_says_it_is() {
             (None, _) => plugins_within(&document, &block.place),
             (Some("plugin"), None) => drop(plugin(&document, &block.place)),
             (Some("plugin"), Some("defaults")) => {
-                assert_eq!(plugin(&document, &block.place), Config::parse(b"").unwrap(), "{}", block.place);
+                assert_eq!(plugin(&document, &block.place), config::parse(b"").unwrap(), "{}", block.place);
             }
             // All that this field holds says what it would mean empty.
             (Some("plugin"), Some(field)) => {
@@ -175,7 +175,7 @@ impl Options {
             // Without its formula a fallback is looked at no further.
             document["fallback"]["index"] = json!({});
         }
-        let error = Config::parse(document.to_string().as_bytes()).expect_err(within);
+        let error = config::parse(document.to_string().as_bytes()).expect_err(within);
         match error.path.strip_prefix(within) {
             // Something else than an object belongs here.
             Some("") if !within.is_empty() => {}
@@ -220,7 +220,7 @@ fn the_reference_has_every_option_and_no_other() {
 fn messages_are_quoted_word_for_word() {
     for row in page("docs/configuration.md").table("A wrong configuration") {
         let [config, message] = [0, 1].map(|cell| row[cell].trim_matches('`'));
-        assert_eq!(Config::parse(config.as_bytes()).expect_err(config).to_string(), message);
+        assert_eq!(config::parse(config.as_bytes()).expect_err(config).to_string(), message);
     }
 }
 

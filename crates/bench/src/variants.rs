@@ -167,13 +167,13 @@ fn without_response(script: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pinroute_core::config::Config;
+    use pinroute_core::config;
 
     #[test]
     fn the_filters_configurations_are_right() {
         for variant in all(8081).unwrap() {
             if let Filter::Pinroute(config) = variant.chain.filter {
-                Config::parse(config.to_string().as_bytes()).expect(variant.label);
+                config::parse(config.to_string().as_bytes()).expect(variant.label);
             }
         }
     }

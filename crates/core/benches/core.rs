@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use criterion::{BenchmarkId, Criterion};
-use pinroute_core::config::Config;
+use pinroute_core::config;
 use pinroute_core::live::{compile, Live, Scalar, Snapshot};
 use pinroute_core::plan::{Memory, Plan, RequestHead};
 use pinroute_core::shuffle::{Algorithm, Assigner, Hosts};
@@ -72,7 +72,7 @@ fn warm(criterion: &mut Criterion) {
             r#"{"key":{"query":"client_id"},"index":{"replicas":8},"target":{"authority":"server-{index}:8081"}}"#,
         ),
     ] {
-        let plan = Plan::new(Config::parse(config.as_bytes()).unwrap());
+        let plan = Plan::new(config::parse(config.as_bytes()).unwrap());
         let mut memory = Memory::new(1);
         group.bench_function(name, |bencher| {
             bencher.iter(|| plan.on_request(&mut memory, black_box(&head), &Live::default(), 0));

@@ -5,16 +5,11 @@
 //! that can be worked out before a request comes). A request is a transition: a [`plan::Plan`] is told
 //! what happened and answers with the [`step::Step`] that the caller has to carry out.
 
-pub mod authority;
-pub mod cache;
 pub mod config;
-pub mod key;
+pub mod json;
 pub mod live;
-pub mod plan;
 pub mod protobuf;
-pub mod random;
-pub mod step;
-pub mod template;
-pub mod where_answer;
 
-pub use pinroute_hot::{index, json, percent, query, shuffle};
+pub use pinroute_hot::{
+    authority, cache, index, key, keys, percent, plan, query, random, shuffle, step, template, where_answer,
+};

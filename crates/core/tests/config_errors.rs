@@ -1,7 +1,7 @@
 //! Every wrong configuration is refused with one message that names the field, the value and what is
 //! allowed. The whole message is asserted: it is what a user has to find the mistake by.
 
-use pinroute_core::config::Config;
+use pinroute_core::config;
 
 const CASES: &[(&str, &str)] = &[
     // The document.
@@ -261,7 +261,7 @@ fn every_mistake_is_named() {
     for (text, expected) in CASES {
         let expected =
             SHORTHANDS.iter().fold((*expected).to_owned(), |text, (name, list)| text.replace(name, list));
-        let error = Config::parse(text.as_bytes()).expect_err(text);
+        let error = config::parse(text.as_bytes()).expect_err(text);
         assert_eq!(error.to_string(), expected, "{text}");
     }
     assert!(CASES.len() >= 30);
@@ -269,11 +269,12 @@ fn every_mistake_is_named() {
 
 #[test]
 fn a_route_has_what_a_plugin_has_but_for_what_concerns_the_whole() {
-    let route = |text: &str| Config::for_route(&pinroute_core::json::parse(text.as_bytes()).expect(text));
-    assert_eq!(route("{}"), Config::parse(b"{}"));
+    let route =
+        |text: &str| config::parse_for_route(&pinroute_core::json::parse(text.as_bytes()).expect(text));
+    assert_eq!(route("{}"), config::parse(b"{}"));
     let config = r#"{"index":{"hosts":["a:1"]}}"#;
-    assert_eq!(route(config), Config::parse(config.as_bytes()));
-    assert_eq!(route(&serde_json::json!({ "json": config }).to_string()), Config::parse(config.as_bytes()));
+    assert_eq!(route(config), config::parse(config.as_bytes()));
+    assert_eq!(route(&serde_json::json!({ "json": config }).to_string()), config::parse(config.as_bytes()));
     let message = |text| route(text).expect_err(text).to_string();
     assert!(message(r#"{"per_route":"x"}"#).starts_with("per_route: unknown field; allowed: key, "));
     assert!(message(r#"{"json":"{"}"#).starts_with("the configuration: not JSON"));
@@ -284,11 +285,11 @@ fn a_route_has_what_a_plugin_has_but_for_what_concerns_the_whole() {
 #[test]
 fn a_long_value_is_cut_in_the_message() {
     let text = format!(r#"{{"on_error":"{}"}}"#, "é".repeat(10_000));
-    let message = Config::parse(text.as_bytes()).expect_err("refused").to_string();
+    let message = config::parse(text.as_bytes()).expect_err("refused").to_string();
     assert!(message.len() < 400 && message.contains('…'), "{message}");
 }
 
 #[test]
 fn bytes_that_are_not_text_are_refused() {
-    assert!(Config::parse(b"{\"on_error\":\"\xff\"}").is_err());
+    assert!(config::parse(b"{\"on_error\":\"\xff\"}").is_err());
 }

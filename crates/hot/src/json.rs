@@ -1,29 +1,21 @@
-//! Reading JSON: piece by piece with a [`Reader`], or all of it as a [`Value`].
+//! Reading JSON piece by piece.
 //!
-//! A library for any use of JSON would be a sixth of the module's size; the tests hold this reader to such
-//! a library (`serde_json`), whose words it uses for what is wrong with a text.
+//! A library for any use of JSON would be a sixth of the module's size. `pinroute-core` reads whole values with this
+//! reader, and its tests hold both to such a library (`serde_json`), whose words are used here for what is wrong
+//! with a text.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// How deep values may nest that are read whole. They cost stack, and Wasm has little.
-const MAX_DEPTH: usize = 127;
-
-/// A JSON value.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+/// A value that is neither a string nor holds others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scalar {
     /// `null`
     Null,
     /// `true` or `false`
     Bool(bool),
     /// A number.
     Number(Number),
-    /// A string.
-    String(String),
-    /// A list.
-    Array(Vec<Value>),
-    /// An object.
-    Object(Members),
 }
 
 /// A JSON number.
@@ -40,57 +32,6 @@ pub enum Number {
     Real(f64),
 }
 
-/// The members of an object, in the order of their names.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Members(Vec<(String, Value)>);
-
-impl Value {
-    /// The value of a string.
-    pub fn as_str(&self) -> Option<&str> {
-        match self {
-            Self::String(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The value of `true` or `false`.
-    pub fn as_bool(&self) -> Option<bool> {
-        match self {
-            Self::Bool(truth) => Some(*truth),
-            _ => None,
-        }
-    }
-
-    /// The value of a number.
-    pub fn as_f64(&self) -> Option<f64> {
-        match self {
-            Self::Number(number) => Some(number.as_f64()),
-            _ => None,
-        }
-    }
-
-    /// The items of a list.
-    pub fn as_array(&self) -> Option<&[Value]> {
-        match self {
-            Self::Array(items) => Some(items),
-            _ => None,
-        }
-    }
-
-    /// The members of an object.
-    pub fn as_object(&self) -> Option<&Members> {
-        match self {
-            Self::Object(members) => Some(members),
-            _ => None,
-        }
-    }
-
-    /// A member of an object.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.as_object()?.get(name)
-    }
-}
-
 impl Number {
     /// The nearest that a double can hold.
     pub fn as_f64(self) -> f64 {
@@ -99,45 +40,6 @@ impl Number {
             Self::Whole { negative: true, magnitude } => -(magnitude as f64),
             Self::Real(real) => real,
         }
-    }
-}
-
-impl Members {
-    /// The member called `name`.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        let at = self.place_of(name).ok()?;
-        self.0.get(at).map(|(_, value)| value)
-    }
-
-    /// Adds a member, or replaces the one of that name.
-    pub fn insert(&mut self, name: String, value: Value) {
-        match self.place_of(&name) {
-            Ok(at) => {
-                if let Some((_, before)) = self.0.get_mut(at) {
-                    *before = value;
-                }
-            }
-            Err(at) => self.0.insert(at, (name, value)),
-        }
-    }
-
-    /// All members.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn place_of(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(other, _)| other.as_str().cmp(name))
     }
 }
 
@@ -157,17 +59,6 @@ impl fmt::Display for JsonError {
 
 /// What was read, or what is wrong.
 pub type Read<T> = Result<T, JsonError>;
-
-/// Reads a text that is one JSON value.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn parse(text: &[u8]) -> Read<Value> {
-    let mut reader = Reader::of(text);
-    let value = reader.value(MAX_DEPTH)?;
-    reader.end()?;
-    Ok(value)
-}
 
 /// Reads a text from its beginning to its end, one value after another.
 #[derive(Clone, Debug)]
@@ -247,35 +138,17 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Reads a value with all that is in it.
-    fn value(&mut self, depth: usize) -> Read<Value> {
-        let inner = depth.checked_sub(1);
-        match (self.token(), inner) {
-            (Some(b'{' | b'['), None) => Err(self.error("recursion limit exceeded")),
-            (Some(b'{'), Some(depth)) => {
-                let mut members = Members::default();
-                self.object(&mut |reader, name| {
-                    members.insert(name.into_owned(), reader.value(depth)?);
-                    Ok(())
-                })?;
-                Ok(Value::Object(members))
-            }
-            (Some(b'['), Some(depth)) => {
-                let mut items = Vec::new();
-                self.items(b'[', b']', &mut |reader| {
-                    items.push(reader.value(depth)?);
-                    Ok(())
-                })?;
-                Ok(Value::Array(items))
-            }
-            (Some(b'"'), _) => Ok(Value::String(self.string()?.into_owned())),
-            _ => match self.scalar()? {
-                Value::Number(Number::Real(real)) if real.is_infinite() => {
-                    Err(self.error("number out of range"))
-                }
-                scalar => Ok(scalar),
-            },
-        }
+    /// Reads a list. `item` is called for each item, and has to read it.
+    ///
+    /// # Errors
+    /// What is wrong with the list, or what `item` returns.
+    pub fn list(&mut self, item: &mut dyn FnMut(&mut Self) -> Read<()>) -> Read<()> {
+        self.items(b'[', b']', item)
+    }
+
+    /// The first byte of what comes next, which says what it is.
+    pub fn peek(&mut self) -> Option<u8> {
+        self.token()
     }
 
     /// Reads what stands between two brackets and is separated by commas.
@@ -433,18 +306,21 @@ impl<'b> Reader<'b> {
     }
 
     /// Reads `null`, `true`, `false` or a number.
-    fn scalar(&mut self) -> Read<Value> {
+    ///
+    /// # Errors
+    /// It is none of these.
+    pub fn scalar(&mut self) -> Read<Scalar> {
         match self.token() {
-            Some(b'n') => self.word("null", Value::Null),
-            Some(b't') => self.word("true", Value::Bool(true)),
-            Some(b'f') => self.word("false", Value::Bool(false)),
-            Some(b'-' | b'0'..=b'9') => self.number().map(Value::Number),
+            Some(b'n') => self.word("null", Scalar::Null),
+            Some(b't') => self.word("true", Scalar::Bool(true)),
+            Some(b'f') => self.word("false", Scalar::Bool(false)),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Scalar::Number),
             Some(_) => Err(self.error("expected value")),
             None => Err(self.error("EOF while parsing a value")),
         }
     }
 
-    fn word(&mut self, word: &str, value: Value) -> Read<Value> {
+    fn word(&mut self, word: &str, value: Scalar) -> Read<Scalar> {
         for expected in word.bytes() {
             match self.byte() {
                 Some(byte) if byte == expected => self.at += 1,
@@ -533,7 +409,8 @@ impl<'b> Reader<'b> {
 
     /// This is wrong with the byte that is the next.
     #[cold]
-    fn error(&self, problem: &'static str) -> JsonError {
+    /// Says that something is wrong here.
+    pub fn error(&self, problem: &'static str) -> JsonError {
         let to = (self.at + 1).min(self.text.len());
         let before = self.text.get(..to).unwrap_or_default();
         let lines = before.split(|byte| *byte == b'\n');
@@ -563,179 +440,6 @@ impl Digits {
         match longer {
             Some(value) if self.left_out == 0 => self.value = value,
             _ => self.left_out = self.left_out.saturating_add(1),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::Value as Theirs;
-
-    impl From<Theirs> for Value {
-        fn from(theirs: Theirs) -> Self {
-            match theirs {
-                Theirs::Null => Self::Null,
-                Theirs::Bool(truth) => Self::Bool(truth),
-                Theirs::Number(number) => Self::Number(match (number.as_i64(), number.as_u64()) {
-                    (Some(whole), _) => {
-                        Number::Whole { negative: whole < 0, magnitude: whole.unsigned_abs() }
-                    }
-                    (None, Some(magnitude)) => Number::Whole { negative: false, magnitude },
-                    (None, None) => Number::Real(number.as_f64().unwrap()),
-                }),
-                Theirs::String(text) => Self::String(text),
-                Theirs::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
-                Theirs::Object(theirs) => {
-                    let mut members = Members::default();
-                    theirs.into_iter().for_each(|(name, value)| members.insert(name, value.into()));
-                    Self::Object(members)
-                }
-            }
-        }
-    }
-
-    /// Both read the same, or say the same is wrong.
-    fn same(text: &[u8]) {
-        let theirs = serde_json::from_slice::<Theirs>(text);
-        let shown = String::from_utf8_lossy(text);
-        match (parse(text), theirs) {
-            (Ok(ours), Ok(theirs)) => assert_eq!(ours, Value::from(theirs), "{shown}"),
-            (Err(ours), Err(theirs)) => assert_eq!(ours.to_string(), theirs.to_string(), "{shown}"),
-            (ours, theirs) => panic!("{shown}: {ours:?}, {theirs:?}"),
-        }
-        assert_eq!(
-            Reader::of(text).skip().is_ok(),
-            serde_json::Deserializer::from_slice(text)
-                .into_iter::<serde::de::IgnoredAny>()
-                .next()
-                .is_some_and(|read| read.is_ok()),
-            "{shown}"
-        );
-    }
-
-    #[test]
-    fn it_agrees_with_a_library() {
-        for text in [
-            "null",
-            "true",
-            "false",
-            "nul",
-            "nulx",
-            "t",
-            "{}",
-            "[]",
-            " {\n} ",
-            "[1,2]",
-            "[1,]",
-            "[,]",
-            "[1 2]",
-            "{\"a\":1,}",
-            "{\"a\" 1}",
-            "{\"a\":}",
-            "{\"a\"",
-            "{\"a\":1",
-            "{a:1}",
-            "[1",
-            "[",
-            "{",
-            "]",
-            "}",
-            "{\"a\":1,\n\"a\":[{}, null]}",
-            "0",
-            "-0.5",
-            "-1",
-            "-",
-            "01",
-            "-01",
-            "1.",
-            ".5",
-            "1.5",
-            "1e3",
-            "1E+3",
-            "1e-3",
-            "1e",
-            "1e+",
-            "12345678901234567890",
-            "18446744073709551615",
-            "-9223372036854775808",
-            "1e400",
-            "1e-400",
-            "0e99999999999",
-            "123456789.25",
-            "2.0",
-            "+1",
-            r#""""#,
-            r#""a""#,
-            r#""é""#,
-            r#""\"\\\/\b\f\n\r\t""#,
-            r#""\u00e9\ud83d\ude00""#,
-            r#""a"#,
-            "\"a\nb\"",
-            "x",
-            "{} {}",
-            "1 x",
-            "\"\u{7f}\"",
-            "[\n\n  tru]",
-            "{\"b\":2,\"a\":\"\\u0041\"}",
-        ] {
-            same(text.as_bytes());
-        }
-        let nested = |depth: usize| [b"[".repeat(depth), b"]".repeat(depth)].concat();
-        same(&nested(127));
-        assert!(parse(&nested(128)).unwrap_err().to_string().starts_with("recursion limit exceeded"));
-        for wrong in [
-            &b"\"\\x\""[..],
-            b"\"\\u12\"",
-            b"\"\\u12g4\"",
-            b"\"\\ud800\"",
-            b"\"\\ud800\\u0041\"",
-            b"\"\\udc00\"",
-            b"\"\xff\"",
-            b"\"\\",
-            b"\"\\\"",
-            b"1e99999999999",
-        ] {
-            assert!(parse(wrong).is_err());
-            assert!(serde_json::from_slice::<Theirs>(wrong).is_err());
-        }
-    }
-
-    #[test]
-    fn more_digits_than_a_double_holds_are_near_enough() {
-        for text in
-            ["0.1234567890123456789012345", "123456789012345678901234567890", "1e300", "1.5e308", "3e-300"]
-        {
-            let exact: f64 = text.parse().unwrap();
-            let read = parse(text.as_bytes()).unwrap().as_f64().unwrap();
-            assert!((read - exact).abs() <= exact * 1e-14, "{text}: {read}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_the_library_writes_is_read_back(
-            members in prop::collection::btree_map(".{0,6}", ".{0,12}", 0..6),
-            numbers: Vec<i64>,
-            pretty: bool,
-        ) {
-            let written = serde_json::json!({ "a": members, "b": numbers });
-            let write = if pretty { serde_json::to_vec_pretty } else { serde_json::to_vec };
-            let text = write(&written).unwrap();
-            prop_assert_eq!(parse(&text), Ok(Value::from(written)));
-            prop_assert!(Reader::of(&text).skip().is_ok());
-        }
-
-        #[test]
-        fn both_refuse_the_same(text in "[\\[\\]{}:,\"\\\\ au0-2.eE\n+-]{0,12}") {
-            let theirs = serde_json::from_slice::<Theirs>(text.as_bytes());
-            prop_assert_eq!(parse(text.as_bytes()).is_ok(), theirs.is_ok());
-        }
-
-        #[test]
-        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
-            let _ = (parse(&bytes), Reader::of(&bytes).skip());
         }
     }
 }

@@ -168,16 +168,6 @@ fn instances(
     Ok(Instances::Named(names))
 }
 
-impl Instances {
-    /// What stands for an instance in templates.
-    pub fn placeholder(&self) -> Placeholder {
-        match self {
-            Self::Numbered { .. } => Placeholder::Index,
-            Self::Named(_) => Placeholder::Host,
-        }
-    }
-}
-
 /// The target; absent, the instance itself becomes the authority where it is a `host:port`.
 pub fn target(fields: &Object<'_>, placeholder: Placeholder) -> Checked<Option<TargetConfig>> {
     let Some(node) = fields.get("target") else {

@@ -1,7 +1,6 @@
 //! From runtime entries, whoever sent them, to a snapshot.
 
-use super::snapshot::Builder;
-use super::{in_range, Number, Snapshot};
+use super::{in_range, Builder, Number, Snapshot};
 use std::fmt;
 
 /// The value of a runtime entry.

@@ -1,20 +1,20 @@
 //! A cache with a bound on the memory it takes.
 
-use crate::random::ByKey;
+use crate::keys::{Keyed, Keys, Slot};
 use std::mem;
 
-/// What an entry costs beside its key and value: two words of each in the table, and its share of the room
-/// that a table keeps free. An estimate; what matters is that the sum stays proportional to memory.
+/// What an entry costs beside its key and value: a slot in the table, a seat in the list, and its share of the
+/// room that both keep free. An estimate; what matters is that the sum stays proportional to memory.
 const ENTRY_OVERHEAD: usize = 64;
 
 /// Entries by their key, in two generations.
 ///
 /// New entries and those asked for again are young. When the young ones have used up half of the limit they
 /// become the old ones, and what was old until then is gone. So what is in use stays, each operation takes
-/// constant time, and there is no list to keep in order. Keys are hashed with a random key, since clients
-/// choose them.
+/// constant time, and there is no list to keep in order.
 #[derive(Debug)]
 pub struct Cache<V> {
+    keyed: Keyed,
     young: Generation<V>,
     old: Generation<V>,
     young_weight: usize,
@@ -22,10 +22,11 @@ pub struct Cache<V> {
     by_count: bool,
 }
 
-/// The table says where an entry lies. So its code, which is large, is there once for all kinds of values.
+/// The table says where in the list an entry sits. So its code, which is large, is there once for all kinds of
+/// values.
 #[derive(Debug)]
 struct Generation<V> {
-    places: ByKey,
+    seats: Keys,
     entries: Vec<Option<Entry<V>>>,
 }
 
@@ -37,32 +38,34 @@ struct Entry<V> {
 
 impl<V> Generation<V> {
     fn new() -> Self {
-        Self { places: ByKey::default(), entries: Vec::new() }
+        Self { seats: Keys::default(), entries: Vec::new() }
     }
 
-    fn get(&self, key: &[u8]) -> Option<&Entry<V>> {
-        let place = self.places.get(key)?;
-        self.entries.get(*place)?.as_ref()
+    fn get(&self, hash: u64, key: &[u8]) -> Option<&Entry<V>> {
+        self.entries.get(self.seats.get(hash, key)? as usize)?.as_ref()
     }
 
-    fn remove(&mut self, key: &[u8]) -> Option<Entry<V>> {
-        let place = self.places.remove(key)?;
-        self.entries.get_mut(place)?.take()
+    fn remove(&mut self, hash: u64, key: &[u8]) -> Option<(Slot, Entry<V>)> {
+        let slot = self.seats.remove(hash, key)?;
+        let entry = self.entries.get_mut(slot.number as usize)?.take()?;
+        Some((slot, entry))
     }
 
     /// Adds an entry. The one that it replaces, if there is one.
-    fn insert(&mut self, key: &[u8], entry: Entry<V>) -> Option<Entry<V>> {
-        if let Some(seat) = self.places.get(key).and_then(|place| self.entries.get_mut(*place)) {
-            return seat.replace(entry);
+    fn insert(&mut self, slot: Slot, entry: Entry<V>) -> Option<Entry<V>> {
+        let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        match self.seats.insert(Slot { number, ..slot }) {
+            Some(there) => self.entries.get_mut(there as usize)?.replace(entry),
+            None => {
+                self.entries.push(Some(entry));
+                None
+            }
         }
-        self.places.insert(key.into(), self.entries.len());
-        self.entries.push(Some(entry));
-        None
     }
 
     /// Forgets all. The room stays for the next generation.
     fn clear(&mut self) {
-        self.places.clear();
+        self.seats.clear();
         self.entries.clear();
     }
 }
@@ -71,7 +74,7 @@ impl<V: Clone> Cache<V> {
     /// A cache for at most `limit` bytes or so.
     pub fn new(limit: usize) -> Self {
         let (young, old) = (Generation::new(), Generation::new());
-        Self { young, old, young_weight: 0, limit, by_count: false }
+        Self { keyed: Keyed::default(), young, old, young_weight: 0, limit, by_count: false }
     }
 
     /// A cache for at most `entries` entries, whatever they weigh.
@@ -81,25 +84,30 @@ impl<V: Clone> Cache<V> {
 
     /// The value for a key. An old entry becomes young by this.
     pub fn get(&mut self, key: &[u8]) -> Option<V> {
-        if let Some(entry) = self.young.get(key) {
+        let hash = self.keyed.hash(key);
+        if let Some(entry) = self.young.get(hash, key) {
             return Some(entry.value.clone());
         }
-        let entry = self.old.remove(key)?;
+        let (slot, entry) = self.old.remove(hash, key)?;
         let value = entry.value.clone();
-        self.add(key, entry);
+        self.add(slot, entry);
         Some(value)
     }
 
     /// Adds or replaces a value that takes `weight` bytes.
     pub fn insert(&mut self, key: &[u8], value: V, weight: usize) {
-        self.old.remove(key);
         let weight = if self.by_count { 1 } else { weight + key.len() + ENTRY_OVERHEAD };
-        self.add(key, Entry { value, weight });
+        let hash = self.keyed.hash(key);
+        let slot = match self.old.remove(hash, key) {
+            Some((slot, _)) => slot,
+            None => Slot { hash, key: key.into(), number: 0 },
+        };
+        self.add(slot, Entry { value, weight });
     }
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.young.places.len() + self.old.places.len()
+        self.young.seats.len() + self.old.seats.len()
     }
 
     /// Whether there is none.
@@ -107,9 +115,9 @@ impl<V: Clone> Cache<V> {
         self.len() == 0
     }
 
-    fn add(&mut self, key: &[u8], entry: Entry<V>) {
+    fn add(&mut self, slot: Slot, entry: Entry<V>) {
         self.young_weight += entry.weight;
-        if let Some(before) = self.young.insert(key, entry) {
+        if let Some(before) = self.young.insert(slot, entry) {
             self.young_weight -= before.weight;
         }
         // A cache of one entry has no halves.

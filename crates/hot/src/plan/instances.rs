@@ -59,30 +59,34 @@ impl Rules {
     /// The list speaks of where Envoy will connect to, so it is held against the finished target, and
     /// against the instance where a header leaves the choice of the address to Envoy.
     pub fn instance(&self, label: &str, named: Option<&HostPort<'_>>) -> Result<Instance, Rejection> {
-        let (target, address) = match &self.target {
-            None => (None, None),
+        let (target, allowed) = match &self.target {
+            None => (None, named.is_none() || self.allow(named)),
+            Some(TargetConfig::Header { name, value }) => (
+                Some(Target::Header { name: name.clone(), value: value.render(label) }),
+                named.is_none() || self.allow(named),
+            ),
             Some(TargetConfig::Authority(template)) => {
                 let authority = template.render(label);
-                (Some(Target::Authority(authority.clone())), Some(authority))
+                let allowed = self.allow_address(&authority, named);
+                (Some(Target::Authority(authority)), allowed)
             }
             Some(TargetConfig::DynamicHost(template)) => {
                 let address = template.render(label);
-                (Some(dynamic_host(&address)), Some(address))
+                (Some(dynamic_host(&address)), self.allow_address(&address, named))
             }
-            Some(TargetConfig::Header { name, value }) => {
-                let value = value.render(label);
-                (Some(Target::Header { name: name.clone(), value }), None)
-            }
-        };
-        let allowed = match (&address, named) {
-            (Some(address), _) => self.allow(HostPort::parse(address).as_ref()),
-            (None, Some(named)) => self.allow(Some(named)),
-            (None, None) => true,
         };
         if allowed {
             Ok(Instance { label: label.to_owned(), target })
         } else {
             Err(Rejection::TargetNotAllowed)
+        }
+    }
+
+    /// Whether a finished target is allowed. Mostly it is the instance's own name, which has been read before.
+    fn allow_address(&self, address: &str, named: Option<&HostPort<'_>>) -> bool {
+        match named {
+            Some(named) if named.as_str() == address => self.allow(Some(named)),
+            _ => self.allowed.is_none() || self.allow(HostPort::parse(address).as_ref()),
         }
     }
 

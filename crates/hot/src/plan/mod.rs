@@ -252,6 +252,7 @@ impl Plan {
         }
     }
 
+    #[cold]
     fn refuse(&self, rejection: Rejection) -> Step {
         match self.on_error {
             OnError::Reject => Step::Reject(rejection),

@@ -105,9 +105,13 @@ fn slot_of(key: &[u8]) -> u32 {
 /// Collects values and compiles them.
 #[derive(Debug, Default)]
 pub struct Builder {
+    /// How many hosts there are.
     pub total_hosts: Option<u32>,
+    /// How many of them a key gets.
     pub default_shard_size: Option<u32>,
+    /// How many instances there are.
     pub replicas: Option<u32>,
+    /// Whether the filter is to act.
     pub enabled: Option<bool>,
     entries: Vec<u8>,
     places: Vec<u32>,
