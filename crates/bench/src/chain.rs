@@ -17,8 +17,8 @@ pub enum Filter {
     None,
     /// A Lua script.
     Lua(String),
-    /// The Wasm filter that does nothing.
-    Empty,
+    /// The least Wasm filter, with the name of what it does.
+    Least(&'static str),
     /// pinroute, with a configuration.
     Pinroute(Value),
 }
@@ -45,7 +45,7 @@ pub fn script(path: &str) -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// The Wasm filter that does nothing, as `make empty-filter` leaves it.
+/// The least Wasm filter, as `make empty-filter` leaves it.
 pub fn empty_wasm() -> PathBuf {
     paths::project_root().join("dist/empty-filter.wasm")
 }
@@ -123,15 +123,15 @@ impl Filter {
                     "default_source_code": { "inline_string": script },
                 },
             })),
-            Self::Empty => Some(wasm(name, &empty_wasm(), None)),
-            Self::Pinroute(config) => Some(wasm(name, &paths::wasm(), Some(config))),
+            Self::Least(work) => Some(wasm(name, &empty_wasm(), &json!({ "do": work }))),
+            Self::Pinroute(config) => Some(wasm(name, &paths::wasm(), config)),
         }
     }
 }
 
 /// A Wasm filter in a VM of its own, so that no chain warms up another's memory.
-fn wasm(name: &str, module: &std::path::Path, config: Option<&Value>) -> Value {
-    let mut plugin = json!({
+fn wasm(name: &str, module: &std::path::Path, config: &Value) -> Value {
+    let plugin = json!({
         "name": name,
         "failure_policy": "FAIL_RELOAD",
         "vm_config": {
@@ -139,11 +139,8 @@ fn wasm(name: &str, module: &std::path::Path, config: Option<&Value>) -> Value {
             "runtime": "envoy.wasm.runtime.v8",
             "code": { "local": { "filename": module } },
         },
+        "configuration": { "@type": "type.googleapis.com/google.protobuf.Struct", "value": config },
     });
-    if let (Some(config), Some(plugin)) = (config, plugin.as_object_mut()) {
-        let any = json!({ "@type": "type.googleapis.com/google.protobuf.Struct", "value": config });
-        plugin.insert("configuration".to_owned(), any);
-    }
     json!({ "name": "wasm", "typed_config": { "@type": kind("filters.http.wasm.v3.Wasm"), "config": plugin } })
 }
 

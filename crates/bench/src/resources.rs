@@ -42,7 +42,7 @@ pub fn measure(bench: &Bench, scale: &Scale, progress: &dyn Fn(&str)) -> Result<
     let subjects = [
         ("bare", "no filter", Filter::None, None),
         ("lua", "Lua, shuffle", Filter::Lua(script("envoy/lua/shuffle_shard.lua")?), None),
-        ("wasm-empty", "Wasm, empty", Filter::Empty, Some(size(&empty_wasm())?)),
+        ("wasm-empty", "Wasm, empty", Filter::Least("nothing"), Some(size(&empty_wasm())?)),
         (
             "shuffle",
             "pinroute, shuffle",

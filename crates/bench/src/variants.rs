@@ -32,11 +32,24 @@ pub fn all(port: u16) -> Result<Vec<Variant>> {
     let cache = json!({ "ttl": "60s", "max_entries": 10_000, "negative_ttl": "1s", "stale_if_error": "60s" });
     let lua_shuffle = script("envoy/lua/shuffle_shard.lua")?;
     Ok(vec![
-        new("wasm-empty", "Wasm, empty: the limit", WARM, Filter::Empty),
+        new("wasm-empty", "Wasm, empty: the limit", WARM, Filter::Least("nothing")),
+        new(
+            "wasm-route",
+            "Wasm, reads :path and replaces :authority, no logic",
+            WARM,
+            Filter::Least("route"),
+        ),
+        new("wasm-ask", "Wasm, asks the resolver, no logic, every key new", Keys::New, Filter::Least("ask")),
         new("lua-empty", "Lua, empty", WARM, lua("bench/lua/empty.lua")?),
         new("lua-resolve", "Lua, resolve", WARM, lua("envoy/lua/routing.lua")?),
         new("resolve-warm", "pinroute, resolve, cached", WARM, resolve(port, Some(&cache))),
         new("lua-resolve-new", "Lua, resolve, every key new", Keys::New, lua("envoy/lua/routing.lua")?),
+        new(
+            "lua-resolve-traced",
+            "Lua, resolve, tracing headers carried on, every key new",
+            Keys::New,
+            Filter::Lua(traced(&script("envoy/lua/routing.lua")?)?),
+        ),
         new("resolve-new", "pinroute, resolve, cache, every key new", Keys::New, resolve(port, Some(&cache))),
         new("resolve-uncached", "pinroute, resolve, no cache, every key new", Keys::New, resolve(port, None)),
         new("lua-index", "Lua, index (FNV-1a)", WARM, lua("bench/lua/index.lua")?),
@@ -155,6 +168,15 @@ pub fn lua_shuffle_of(hosts: u64) -> Result<Filter> {
     let changed = text.replace("TOTAL_HOSTS = 8", &format!("TOTAL_HOSTS = {hosts}"));
     ensure!(hosts == 8 || changed != text, "the script has no number of hosts");
     Ok(Filter::Lua(changed))
+}
+
+/// The script that asks the resolver, carrying the headers on that pinroute carries on.
+fn traced(script: &str) -> Result<String> {
+    let authority = "    [\":authority\"] = \"resolver\",\n";
+    ensure!(script.contains(authority), "no headers of a call");
+    let carried = ["x-request-id", "traceparent", "tracestate", "b3"]
+        .map(|name| format!("    [\"{name}\"] = handle:headers():get(\"{name}\"),\n"));
+    Ok(script.replace(authority, &format!("{authority}{}", carried.concat())))
 }
 
 /// The script without its response half, and without what that half is told.
