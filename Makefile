@@ -37,8 +37,10 @@ bench: wasm empty-filter ## the benchmark, peers side by side in one run, into b
 	$(CARGO) build --locked --release --package pinroute-server --package pinroute-bench
 	@exec target/release/pinroute-bench $(BENCH)
 
-bench-core: ## micro-benchmarks of the decisions, in native code
+bench-core: ## the decisions alone in native code: how long they take, and how many instructions (with valgrind)
 	$(CARGO) bench --locked --package pinroute-core --bench core
+	@command -v valgrind >/dev/null || { echo "valgrind is not installed: no instruction counts"; exit 1; }
+	$(CARGO) bench --locked --package pinroute-core --bench instructions
 
 wasm: targets ## only dist/pinroute.wasm, with its sha256 beside it
 	@echo "building $(WASM)"

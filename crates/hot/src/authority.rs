@@ -123,7 +123,14 @@ fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetPattern {
     host: String,
-    port: Option<String>,
+    port: Option<PortPattern>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum PortPattern {
+    Exactly(u16),
+    /// With a `*` in it.
+    Like(String),
 }
 
 impl TargetPattern {
@@ -148,17 +155,19 @@ impl TargetPattern {
         } else if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte)) {
             return Err("a host has letters, digits, `-`, `_`, `.` and `*` only");
         }
-        match port {
+        let port = match port {
+            None => None,
             Some(port) if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit() || b == b'*') => {
                 return Err("a port has digits and `*` only")
             }
-            Some(port) if !port.contains('*') && !port.parse::<u16>().is_ok_and(|port| port != 0) => {
-                return Err("a port is a number from 1 to 65535")
-            }
-            _ => {}
-        }
+            Some(port) if port.contains('*') => Some(PortPattern::Like(port.to_owned())),
+            Some(port) => match port.parse() {
+                Ok(0) | Err(_) => return Err("a port is a number from 1 to 65535"),
+                Ok(port) => Some(PortPattern::Exactly(port)),
+            },
+        };
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        Ok(Self { host, port: port.map(str::to_owned) })
+        Ok(Self { host, port })
     }
 
     /// Whether `target` is meant by this pattern. Case and a final dot of the host do not matter.
@@ -170,10 +179,11 @@ impl TargetPattern {
             _ => glob(self.host.as_bytes(), host.as_bytes()),
         };
         host_matches
-            && self
-                .port
-                .as_ref()
-                .is_none_or(|port| port == "*" || glob(port.as_bytes(), target.port.to_string().as_bytes()))
+            && match &self.port {
+                None => true,
+                Some(PortPattern::Exactly(port)) => *port == target.port,
+                Some(PortPattern::Like(like)) => glob(like.as_bytes(), target.port.to_string().as_bytes()),
+            }
     }
 
     fn ipv6(&self) -> Option<Ipv6Addr> {
@@ -184,7 +194,8 @@ impl TargetPattern {
 impl fmt::Display for TargetPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.port {
-            Some(port) => write!(f, "{}:{port}", self.host),
+            Some(PortPattern::Exactly(port)) => write!(f, "{}:{port}", self.host),
+            Some(PortPattern::Like(like)) => write!(f, "{}:{like}", self.host),
             None => f.write_str(&self.host),
         }
     }

@@ -225,6 +225,9 @@ impl<'b> Reader<'b> {
         let start = self.at;
         let mut escaped = false;
         loop {
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+            self.at += rest.iter().position(special).unwrap_or(rest.len());
             match self.byte() {
                 Some(b'"') => break,
                 Some(b'\\') => {
@@ -232,10 +235,9 @@ impl<'b> Reader<'b> {
                     // Whatever is escaped, it does not end the string.
                     self.at += 2;
                 }
-                Some(0..=0x1f) => {
+                Some(_) => {
                     return Err(self.error("control character (\\u0000-\\u001F) found while parsing a string"))
                 }
-                Some(_) => self.at += 1,
                 None => return Err(self.error("EOF while parsing a string")),
             }
         }

@@ -125,6 +125,11 @@ impl<'r> Key<'r> {
     /// A client may have sent bytes outside ASCII unencoded. They are encoded here, which decodes to the
     /// same key, because the result must be text.
     pub fn append_to_query(&self, out: &mut String) {
+        let plain = |raw: &&[u8]| raw.iter().all(|byte| matches!(byte, 0x21..=0x7e));
+        if let Some(text) = self.in_query.filter(plain).and_then(|raw| std::str::from_utf8(raw).ok()) {
+            out.push_str(text);
+            return;
+        }
         let mut encoded = Vec::new();
         match self.in_query {
             Some(raw) => {
