@@ -8,11 +8,12 @@
 
 use crate::host;
 use crate::policy::Policy;
-use fnv::FnvHashMap;
+use fnv::FnvHasher;
 use pinroute_core::keys::{Keyed, Keys, Slot};
 use pinroute_core::step::Question;
 use proxy_wasm::hostcalls;
 use std::cell::{Cell, RefCell};
+use std::hash::Hasher;
 use std::rc::{Rc, Weak};
 use std::time::SystemTime;
 
@@ -93,11 +94,56 @@ struct Outgoing {
     flight: Flight,
 }
 
+/// Questions by the tokens of their calls, in the kind of table that is there anyway: the code of another one
+/// would be a hundredth of the module.
+#[derive(Default)]
+struct Flights {
+    seats: Vec<Option<Flight>>,
+    free: Vec<u32>,
+    by_token: Keys,
+}
+
+impl Flights {
+    fn len(&self) -> usize {
+        self.by_token.len()
+    }
+
+    fn get_mut(&mut self, token: u32) -> Option<&mut Flight> {
+        let seat = self.by_token.get(hash(token), &token.to_ne_bytes())?;
+        self.seats.get_mut(seat as usize)?.as_mut()
+    }
+
+    fn insert(&mut self, token: u32, flight: Flight) {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.seats.push(None);
+            u32::try_from(self.seats.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(seat) = self.seats.get_mut(number as usize) {
+            *seat = Some(flight);
+            let key = token.to_ne_bytes().into();
+            self.by_token.insert(Slot { hash: hash(token), key, number });
+        }
+    }
+
+    fn remove(&mut self, token: u32) -> Option<Flight> {
+        let slot = self.by_token.remove(hash(token), &token.to_ne_bytes())?;
+        self.free.push(slot.number);
+        self.seats.get_mut(slot.number as usize)?.take()
+    }
+}
+
+/// Envoy chooses tokens, so no client can make them collide.
+fn hash(token: u32) -> u64 {
+    let mut hasher = FnvHasher::default();
+    hasher.write_u32(token);
+    hasher.finish()
+}
+
 /// The calls under way, and the one about to be made.
 #[derive(Default)]
 pub struct Callouts {
     outbox: RefCell<Option<Outgoing>>,
-    under_way: RefCell<FnvHashMap<u32, Flight>>,
+    under_way: RefCell<Flights>,
     waiting: Cell<usize>,
     silent_until: Cell<u64>,
 }
@@ -112,7 +158,7 @@ impl Callouts {
         }
         if let (Some(key), Some(in_flight)) = (&key, policy.in_flight()) {
             if let Some(token) = in_flight.borrow().token(key) {
-                if let Some(flight) = self.under_way.borrow_mut().get_mut(&token) {
+                if let Some(flight) = self.under_way.borrow_mut().get_mut(token) {
                     flight.others.push(waiter);
                     self.waiting.set(self.waiting.get() + 1);
                     return Asked::Joined;
@@ -136,7 +182,10 @@ impl Callouts {
     /// Makes the call that lies in the outbox; it stays there if Envoy refuses it. The root context is active.
     pub fn send(&self) {
         let Some(outgoing) = self.outbox.take() else { return };
-        let Some(resolve) = outgoing.flight.policy.plan().resolve() else { return };
+        let Some(resolve) = outgoing.flight.policy.plan().resolve() else {
+            self.outbox.replace(Some(outgoing));
+            return;
+        };
         let tracing = Tracing::of_request();
         let mut headers = Vec::with_capacity(7);
         headers.push((":method", "GET"));
@@ -166,7 +215,7 @@ impl Callouts {
 
     /// The question whose answer has this token.
     pub fn answered(&self, token: u32) -> Option<Flight> {
-        let flight = self.under_way.borrow_mut().remove(&token)?;
+        let flight = self.under_way.borrow_mut().remove(token)?;
         self.waiting.set(self.waiting.get().saturating_sub(1 + flight.others.len()));
         if let (Some(key), Some(in_flight)) = (&flight.key, flight.policy.in_flight()) {
             in_flight.borrow_mut().remove(key);

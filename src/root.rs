@@ -23,8 +23,8 @@ const TICK: Duration = Duration::from_millis(25);
 /// How often a plugin does so that needs neither.
 const SLOW_TICK: Duration = Duration::from_secs(1);
 
-/// How often the log level is looked at, in milliseconds.
-const LOOK_AT_LOG_LEVEL: u64 = 1000;
+/// How often the log level is looked at, in milliseconds: on each slow tick.
+const LOOK_AT_LOG_LEVEL: u64 = 900;
 
 /// What the requests of a plugin share.
 pub struct Plugin {

@@ -3,6 +3,7 @@
 
 mod cache;
 mod configuration;
+mod hostcalls;
 mod hostile;
 mod index;
 mod live_admin;

@@ -16,6 +16,7 @@ mod report;
 mod resources;
 mod rig;
 mod scale;
+mod soak;
 mod variants;
 
 use anyhow::{bail, Result};
@@ -33,12 +34,14 @@ const USAGE: &str = "\
 usage: pinroute-bench [--quick | --smoke] [--out DIR] [--publish]
        pinroute-bench [--quick | --smoke] --only CHAIN,CHAIN,...
        pinroute-bench --load CHAIN
+       pinroute-bench --soak
   --quick      fewer rounds and points: a minute or two, for a look
   --smoke      hardly any requests: whether it works at all
   --out DIR    where figures, table and plots go; bench/results if not said
   --publish    also to docs/benchmark.md and docs/benchmark-*.svg
   --only ...   only compare these, and write nothing
-  --load CHAIN only keep a chain busy for 20 s, for a profiler, and print what it costs";
+  --load CHAIN only keep a chain busy for 20 s, for a profiler, and print what it costs
+  --soak       only send ten million keys through each cache, and print Envoy's memory: ten minutes";
 
 struct Options {
     scale: Scale,
@@ -46,6 +49,7 @@ struct Options {
     publish: bool,
     only: Option<Vec<String>>,
     load: Option<String>,
+    soak: bool,
 }
 
 fn main() -> ExitCode {
@@ -77,12 +81,14 @@ fn options(words: Vec<String>) -> Result<Options> {
         publish: false,
         only: None,
         load: None,
+        soak: false,
     };
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         match (word.as_str(), words.len()) {
             ("--quick", _) => options.scale = Scale::quick(),
             ("--smoke", _) => options.scale = Scale::smoke(),
+            ("--soak", _) => options.soak = true,
             ("--publish", _) => options.publish = true,
             ("--out", 1..) => options.out = words.next().unwrap_or_default().into(),
             ("--only", 1..) => {
@@ -105,6 +111,9 @@ fn run(options: &Options) -> Result<()> {
     }
     let start = Instant::now();
     let progress = |line: &str| println!("{:5.0} s  {line}", start.elapsed().as_secs_f64());
+    if options.soak {
+        return soak::soak(&Bench::start()?, &progress);
+    }
     if let Some(only) = &options.only {
         let bench = Bench::start()?;
         let contest = Contest::new(&bench, variants::named(bench.port(), only)?)?;

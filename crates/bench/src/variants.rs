@@ -39,6 +39,7 @@ pub fn all(port: u16) -> Result<Vec<Variant>> {
             WARM,
             Filter::Least("route"),
         ),
+        new("wasm-shard", "Wasm, reads two headers and sets four, no logic", WARM, Filter::Least("shard")),
         new("wasm-ask", "Wasm, asks the resolver, no logic, every key new", Keys::New, Filter::Least("ask")),
         new("lua-empty", "Lua, empty", WARM, lua("bench/lua/empty.lua")?),
         new("lua-resolve", "Lua, resolve", WARM, lua("envoy/lua/routing.lua")?),

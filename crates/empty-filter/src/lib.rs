@@ -3,7 +3,8 @@
 //! logic.
 //!
 //! Its configuration is the name of what it does, wherever it stands in there: `route` reads `:path` and replaces
-//! `:authority`, `ask` calls the cluster `resolver` in between. Anything else stands for nothing.
+//! `:authority`, `ask` calls the cluster `resolver` in between, and `shard` reads two headers and sets four. Anything
+//! else stands for nothing.
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -20,11 +21,20 @@ mod start {
     }}
 }
 
+/// What the shuffle sharding sets.
+const SHARD: [(&str, &str); 4] = [
+    ("x-shard-assignment", "1,2"),
+    ("x-shard-config", "2/8"),
+    ("x-target-host", "1"),
+    ("x-target-cluster", "backend_1"),
+];
+
 #[derive(Clone, Copy)]
 enum Work {
     Nothing,
     Route,
     Ask,
+    Shard,
 }
 
 struct Root {
@@ -42,11 +52,10 @@ impl RootContext for Root {
         let text = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size);
         let text = text.ok().flatten().unwrap_or_default();
         let named = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
-        self.work = match (named(b"route"), named(b"ask")) {
-            (true, _) => Work::Route,
-            (_, true) => Work::Ask,
-            _ => Work::Nothing,
-        };
+        let works: [(&[u8], Work); 3] =
+            [(b"route", Work::Route), (b"ask", Work::Ask), (b"shard", Work::Shard)];
+        let work = works.into_iter().find(|(word, _)| named(word));
+        self.work = work.map_or(Work::Nothing, |(_, work)| work);
         true
     }
 
@@ -79,6 +88,13 @@ impl HttpContext for Http {
         if matches!(self.work, Work::Route) {
             let authority = Some("poc-routing-server-1:8081");
             let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, ":authority", authority);
+            return Action::Continue;
+        }
+        if matches!(self.work, Work::Shard) {
+            let _ = hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, "x-customer-id");
+            for (name, value) in SHARD {
+                let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(value));
+            }
             return Action::Continue;
         }
         let path = path.and_then(|path| String::from_utf8(path).ok()).unwrap_or_default();

@@ -49,7 +49,7 @@ pub fn bars(peers: &[Measured]) -> String {
     for (place, one) in shown.iter().enumerate() {
         let y = top + BAR * place as f64;
         let middle = y + BAR / 2.0;
-        let class = if one.name == "wasm-empty" {
+        let class = if one.name.starts_with("wasm") {
             "c4"
         } else if one.name.starts_with("lua") {
             "c1"

@@ -1,0 +1,40 @@
+//! Whether memory keeps its bound however many keys there are.
+
+use crate::chain::Chain;
+use crate::load::Keys;
+use crate::rig::Bench;
+use crate::variants::{resolve, shuffle};
+use anyhow::Result;
+use serde_json::json;
+
+/// Keys for each chain, none of which comes twice.
+const KEYS: u64 = 10_000_000;
+/// After so many keys memory is read.
+const STEP: u64 = 1_000_000;
+/// Requests of one series: each has a deadline.
+const SERIES: u64 = 100_000;
+/// Connections.
+const CONNECTIONS: usize = 16;
+
+/// Sends every key once to a chain with a cache, and says how much memory Envoy takes meanwhile.
+pub fn soak(bench: &Bench, progress: &dyn Fn(&str)) -> Result<()> {
+    let cache = json!({ "ttl": "600s", "max_entries": 10_000 });
+    let chains = [
+        Chain::new("rendezvous", shuffle(&json!({ "total_hosts": 8, "shard_size": 2 }), true, None)),
+        Chain::new("resolve", resolve(bench.port(), Some(&cache))),
+    ];
+    for chain in chains {
+        let (rig, _) = bench.envoy(1, std::slice::from_ref(&chain))?;
+        let mib = || anyhow::Ok(rig.memory()? as f64 / f64::from(1 << 20));
+        progress(&format!("{}: Envoy takes {:.1} MiB before the first request", chain.name, mib()?));
+        let mut lane = rig.lane(&chain.name, CONNECTIONS)?;
+        for million in 1..=KEYS / STEP {
+            for _ in 0..STEP / SERIES {
+                lane.run(0, SERIES, Keys::New)?;
+            }
+            progress(&format!("{}: {:.1} MiB after {million} million keys", chain.name, mib()?));
+        }
+        rig.check()?;
+    }
+    Ok(())
+}
