@@ -331,6 +331,18 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn the_readmes_figures_are_those_of_the_benchmark() {
+    let (readme, benchmark) = (read("README.md"), read("docs/benchmark.md"));
+    let (_, section) = readme.split_once("\n## How fast\n").expect("a section on speed");
+    let section = section.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).collect();
+    assert!(rows.len() > 10, "only {} rows", rows.len());
+    for row in rows {
+        assert!(benchmark.lines().any(|line| line == row), "docs/benchmark.md does not say {row:?}");
+    }
+}
+
+#[test]
 fn commands_exist() {
     let makefile = read("Makefile");
     let demo = read("crates/testkit/src/bin/pinroute-dev.rs")

@@ -23,7 +23,7 @@ fn row(name: &str, builder: LabBuilder, path: impl Fn(u32) -> String) -> String 
     // [TIME][THREAD][trace][wasm] [FILE] [host->vm] proxy_on_context_create(ID, ROOT), and ROOT is 0 for a root.
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("[wasm]")).collect();
     let begins = |line: &&str| line.contains("] proxy_on_context_create(") && !line.ends_with(", 0)");
-    let begin = lines.iter().rposition(|line| begins(line)).unwrap();
+    let begin = lines.iter().rposition(begins).unwrap();
     let thread = lines[begin].split(']').nth(1).unwrap();
     let id = lines[begin].split_once("create(").unwrap().1.split_once(',').unwrap().0;
     let last = format!("proxy_on_delete({id})");

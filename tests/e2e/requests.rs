@@ -108,8 +108,13 @@ fn tracing_headers_are_carried_on_to_the_resolver() {
         assert_eq!(asked.header(name).as_deref(), Some(value));
     }
     assert!(asked.header("x-request-id").is_some_and(|id| id.len() == 36), "Envoy's own id goes along");
-    lab.get("/join?client_id=1").unwrap();
-    assert_eq!(resolver.requests()[1].header("traceparent"), None);
+    lab.request("GET", "/join?client_id=1", &[("tracestate", "a=1")], b"").unwrap();
+    let asked = resolver.requests().remove(1);
+    assert_eq!(
+        (asked.header("traceparent"), asked.header("tracestate")),
+        (None, None),
+        "one means nothing alone"
+    );
 }
 
 #[test]
