@@ -7,6 +7,7 @@ mod hostcalls;
 mod hostile;
 mod index;
 mod live_admin;
+mod live_cds;
 mod live_rtds;
 mod per_route;
 mod requests;
