@@ -55,6 +55,7 @@ wasm: targets ## only dist/pinroute.wasm, with its sha256 beside it
 trap: wasm
 	@$(CARGO) build --locked --quiet --package pinroute --target $(WASM_TARGET) --profile wasm --features provoke-trap
 	@cp target/$(WASM_TARGET)/wasm/pinroute.wasm dist/pinroute-trap.wasm
+	@scripts/shrink.sh dist/pinroute-trap.wasm
 
 # The filter that does nothing: the benchmark's limit.
 empty-filter: targets

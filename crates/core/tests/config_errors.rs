@@ -234,6 +234,10 @@ const CASES: &[(&str, &str)] = &[
         r#"{"allowed_targets":["a:99999"]}"#,
         "allowed_targets[0]: got \"a:99999\"; allowed: host:port with `*` for part of a label, but a port is a number from 1 to 65535",
     ),
+    (
+        r#"{"allowed_targets":["a:08081"]}"#,
+        "allowed_targets[0]: got \"a:08081\"; allowed: host:port with `*` for part of a label, but a port is a number from 1 to 65535",
+    ),
     // on_error
     (r#"{"on_error":"ignore"}"#, "on_error: got \"ignore\"; allowed: reject or continue"),
     (r#"{"on_error":{"a":[1,null]}}"#, "on_error: got {\"a\":[1,null]}; allowed: reject or continue"),

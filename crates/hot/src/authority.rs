@@ -162,8 +162,9 @@ impl TargetPattern {
             }
             Some(port) if port.contains('*') => Some(PortPattern::Like(port.to_owned())),
             Some(port) => match port.parse() {
-                Ok(0) | Err(_) => return Err("a port is a number from 1 to 65535"),
-                Ok(port) => Some(PortPattern::Exactly(port)),
+                // Not 08081 either: nobody means that.
+                Ok(number) if !port.starts_with('0') => Some(PortPattern::Exactly(number)),
+                _ => return Err("a port is a number from 1 to 65535"),
             },
         };
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();

@@ -409,9 +409,8 @@ impl<'b> Reader<'b> {
         byte
     }
 
-    /// This is wrong with the byte that is the next.
+    /// Says that this is wrong with the byte that is the next.
     #[cold]
-    /// Says that something is wrong here.
     pub fn error(&self, problem: &'static str) -> JsonError {
         let to = (self.at + 1).min(self.text.len());
         let before = self.text.get(..to).unwrap_or_default();
