@@ -47,7 +47,7 @@ pub fn all(port: u16) -> Result<Vec<Variant>> {
         new("lua-resolve-new", "Lua, resolve, every key new", Keys::New, lua("envoy/lua/routing.lua")?),
         new(
             "lua-resolve-traced",
-            "Lua, resolve, tracing headers carried on, every key new",
+            "Lua, resolve with tracing headers, every key new",
             Keys::New,
             Filter::Lua(traced(&script("envoy/lua/routing.lua")?)?),
         ),
