@@ -57,7 +57,7 @@ trap: wasm
 	@cp target/$(WASM_TARGET)/wasm/pinroute.wasm dist/pinroute-trap.wasm
 	@scripts/shrink.sh dist/pinroute-trap.wasm
 
-# The filter that does nothing: the benchmark's limit.
+# The filters that do the least: the limits in the benchmark.
 empty-filter: targets
 	@$(CARGO) build --locked --quiet --package pinroute-empty-filter --target $(WASM_TARGET) --profile wasm
 	@mkdir -p dist

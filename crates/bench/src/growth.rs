@@ -4,8 +4,9 @@ use crate::chain::{script, Chain, Filter};
 use crate::figure::Figure;
 use crate::load::{key, Keys};
 use crate::peers::wait_for_live;
-use crate::rig::{Bench, Lane, Rig};
+use crate::rig::{Bench, Rig};
 use crate::scale::{Growth, Scale};
+use crate::turns::{self, in_turn, Run, Turns};
 use crate::variants::{lua_shuffle_of, resolve, shuffle, BARE, WARM};
 use anyhow::{ensure, Result};
 use pinroute_testkit::eventually;
@@ -15,8 +16,6 @@ use std::time::Duration;
 
 /// Requests before the first round. JIT compilers have to be done by then.
 const FIRST_WARM_UP: u64 = 5_000;
-/// Requests before each measurement.
-const WARM_UP: u64 = 50;
 /// The most requests that fill a memory. More than any of ours holds.
 const MOST_FILL: u64 = 200_000;
 /// As [`MOST_FILL`], where each costs a call to the resolver: three times what the cache holds.
@@ -235,35 +234,23 @@ fn by_connections(bench: &Bench, scale: &Scale) -> Result<Plot> {
 /// Measures some chains in turn, and the bare one between them.
 fn point(rig: &Rig<'_>, growth: &Growth, x: u64, connections: usize, lines: &[Line]) -> Result<Point> {
     ensure!(!lines.is_empty(), "nothing to measure");
-    let mut bare = rig.lane(BARE, connections)?;
-    let mut lanes: Vec<Lane<'_>> =
-        lines.iter().map(|line| rig.lane(&line.chain, connections)).collect::<Result<_>>()?;
-    let warm_up = WARM_UP.max(connections as u64);
-    for (lane, line) in lanes.iter_mut().zip(lines) {
-        lane.run(FIRST_WARM_UP.min(growth.requests * 10), warm_up, line.keys)?;
-    }
-    let mut samples: Vec<Vec<_>> = lines.iter().map(|_| Vec::new()).collect();
-    for _ in 0..growth.rounds {
-        let mut before = bare.run(warm_up, growth.requests, WARM)?.cpu_us;
-        for ((lane, line), samples) in lanes.iter_mut().zip(lines).zip(&mut samples) {
-            let sample = lane.run(warm_up, growth.requests, line.keys)?;
-            let after = bare.run(warm_up, growth.requests, WARM)?.cpu_us;
-            samples.push((sample.cpu_us - (before + after) / 2.0, sample.p50_us, sample.p99_us));
-            before = after;
-        }
-    }
-    let figures = |of: fn(&(f64, f64, f64)) -> f64| {
-        samples.iter().map(|samples| Figure::of(samples.iter().map(of))).collect()
+    let lines: Vec<turns::Line<'_>> = lines.iter().map(|line| (line.chain.as_str(), line.keys)).collect();
+    let turns = Turns {
+        connections,
+        rounds: growth.rounds,
+        first_warm_up: FIRST_WARM_UP.min(growth.requests * 10),
+        requests: growth.requests,
+        between_bares: 1,
     };
+    let mut runs = in_turn(rig, &lines, &turns)?;
+    let runs = runs.split_off(1);
+    let figures = |of: fn(&Run) -> f64| runs.iter().map(|runs| Figure::of(runs.iter().map(of))).collect();
     Ok(Point {
         x,
-        above_us: figures(|sample| sample.0),
-        above_us_by_round: samples
-            .iter()
-            .map(|samples| samples.iter().map(|sample| sample.0).collect())
-            .collect(),
-        p50_us: figures(|sample| sample.1),
-        p99_us: figures(|sample| sample.2),
+        above_us: figures(|run| run.above_us),
+        above_us_by_round: runs.iter().map(|runs| runs.iter().map(|run| run.above_us).collect()).collect(),
+        p50_us: figures(|run| run.sample.p50_us),
+        p99_us: figures(|run| run.sample.p99_us),
         memory_mib: rig.memory()? as f64 / f64::from(1 << 20),
     })
 }

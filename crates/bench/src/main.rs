@@ -17,6 +17,7 @@ mod resources;
 mod rig;
 mod scale;
 mod soak;
+mod turns;
 mod variants;
 
 use anyhow::{bail, Result};
@@ -41,7 +42,7 @@ usage: pinroute-bench [--quick | --smoke] [--out DIR] [--publish]
   --publish    also to docs/benchmark.md and docs/benchmark-*.svg
   --only ...   only compare these, and write nothing
   --load CHAIN only keep a chain busy for 20 s, for a profiler, and print what it costs
-  --soak       only send ten million keys through each cache, and print Envoy's memory: ten minutes";
+  --soak       only send ten million keys through each cache, and print Envoy's memory: a quarter of an hour";
 
 struct Options {
     scale: Scale,
@@ -142,6 +143,7 @@ mod tests {
         let quick = read(&["--quick", "--out", "x", "--publish"]).unwrap();
         assert_eq!((quick.scale.rounds, quick.out, quick.publish), (20, PathBuf::from("x"), true));
         assert_eq!(read(&["--only", "a,b"]).unwrap().only.unwrap(), ["a", "b"]);
+        assert_eq!(read(&["--only"]).err().unwrap().to_string(), "--only needs the names of chains");
         assert_eq!(read(&["--out"]).err().unwrap().to_string(), "--out needs a folder");
         assert_eq!(read(&["--fast"]).err().unwrap().to_string(), r#"unknown argument "--fast""#);
     }

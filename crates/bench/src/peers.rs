@@ -2,10 +2,11 @@
 
 use crate::chain::{Chain, Filter};
 use crate::figure::Figure;
-use crate::rig::{Bench, Lane, Rig, Sample};
+use crate::rig::{Bench, Rig};
 use crate::scale::Scale;
+use crate::turns::{in_turn, Line, Run, Turns, WARM_UP};
 use crate::variants::{self, Variant, BARE, WARM};
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use pinroute_testkit::eventually;
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -13,12 +14,8 @@ use std::time::{Duration, Instant};
 /// For live values to be fetched.
 const LIVE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How many chains are measured between two runs of the bare chain. The machine's speed drifts within seconds
-/// by more than some filters cost.
+/// How many chains are measured between two runs of the bare chain.
 const BETWEEN_BARES: usize = 2;
-
-/// Requests before each measurement.
-const WARM_UP: u64 = 50;
 
 /// How long a chain is kept busy for a profiler.
 const BUSY: Duration = Duration::from_secs(20);
@@ -52,7 +49,6 @@ pub struct Measured {
 /// Keeps one chain busy for a while, so that it can be profiled.
 pub fn load(bench: &Bench, scale: &Scale, chain: &str) -> Result<()> {
     let variant = variants::named(bench.port(), &[chain.to_owned()])?;
-    bench.xds.set_runtime(variants::RUNTIME, &variants::runtime())?;
     let contest = Contest::new(bench, variant)?;
     println!("Envoy is process {}; its worker is the thread wrk:worker_0", contest.rig.process());
     let start = Instant::now();
@@ -109,46 +105,19 @@ impl<'b> Contest<'b> {
             .collect())
     }
 
-    /// All chains in turn, round after round. First come the samples of the bare chain.
-    fn rounds(&self, connections: usize, rounds: usize, first: u64, requests: u64) -> Result<Vec<Vec<Run>>> {
-        let lane = |variant: &Variant| self.rig.lane(&variant.chain.name, connections);
-        let mut bare_lane = lane(&bare())?;
-        let mut lanes: Vec<Lane<'_>> = self.variants.iter().map(lane).collect::<Result<_>>()?;
-        // JIT compilers and memories are done after this.
-        bare_lane.run(first, 1, WARM)?;
-        for (lane, variant) in lanes.iter_mut().zip(&self.variants) {
-            lane.run(first, 1, variant.keys)?;
-        }
-        let mut bares = Vec::new();
-        let mut samples: Vec<Vec<Run>> = self.variants.iter().map(|_| Vec::new()).collect();
-        for _ in 0..rounds {
-            let mut before = bare_lane.run(WARM_UP, requests, WARM)?;
-            let groups = lanes.chunks_mut(BETWEEN_BARES).zip(self.variants.chunks(BETWEEN_BARES));
-            for ((lanes, variants), samples) in groups.zip(samples.chunks_mut(BETWEEN_BARES)) {
-                let measured: Vec<Sample> = lanes
-                    .iter_mut()
-                    .zip(variants)
-                    .map(|(lane, variant)| lane.run(WARM_UP, requests, variant.keys))
-                    .collect::<Result<_>>()?;
-                let after = bare_lane.run(WARM_UP, requests, WARM)?;
-                let base = (before.cpu_us + after.cpu_us) / 2.0;
-                for (sample, samples) in measured.into_iter().zip(samples) {
-                    samples.push(Run { sample, above_us: sample.cpu_us - base });
-                }
-                bares.push(Run { sample: before, above_us: 0.0 });
-                before = after;
-            }
-        }
-        samples.insert(0, bares);
-        Ok(samples)
+    /// All chains in turn, the bare one first.
+    fn rounds(
+        &self,
+        connections: usize,
+        rounds: usize,
+        first_warm_up: u64,
+        requests: u64,
+    ) -> Result<Vec<Vec<Run>>> {
+        let lines: Vec<Line<'_>> =
+            self.variants.iter().map(|variant| (variant.chain.name.as_str(), variant.keys)).collect();
+        let between_bares = BETWEEN_BARES;
+        in_turn(&self.rig, &lines, &Turns { connections, rounds, first_warm_up, requests, between_bares })
     }
-}
-
-/// One chain in one round.
-struct Run {
-    sample: Sample,
-    /// What the filter costs; 0 if there is none.
-    above_us: f64,
 }
 
 fn bare() -> Variant {
@@ -182,5 +151,7 @@ fn measured(variant: &Variant, loaded: &[Run], alone: &[Run]) -> Measured {
 /// The ratio of what two filters cost: of the medians of all rounds.
 pub fn ratio(all: &[Measured], of: &str, to: &str) -> Result<Figure> {
     let find = |name: &str| all.iter().find(|one| one.name == name).with_context(|| format!("no {name:?}"));
-    Ok(Figure::ratio(&find(of)?.above_us_by_round, &find(to)?.above_us_by_round))
+    let (of, to) = (find(of)?, find(to)?);
+    ensure!(of.above_us_by_round.len() == to.above_us_by_round.len(), "rounds are missing");
+    Ok(Figure::ratio(&of.above_us_by_round, &to.above_us_by_round))
 }

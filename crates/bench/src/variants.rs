@@ -202,6 +202,13 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_that_does_not_exist_is_named_beside_those_that_do() {
+        let error = named(8081, &["index".into(), "indx".into()]).unwrap_err().to_string();
+        assert!(error.starts_with("no chain \"indx\"; there are wasm-empty, "), "{error}");
+        assert_eq!(named(8081, &["index".into()]).unwrap().len(), 1);
+    }
+
+    #[test]
     fn the_response_half_can_be_left_out() {
         let script = script("envoy/lua/shuffle_shard.lua").unwrap();
         let half = without_response(&script).unwrap();

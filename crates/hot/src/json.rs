@@ -78,7 +78,7 @@ impl<'b> Reader<'b> {
     /// # Errors
     /// Something follows.
     pub fn end(&mut self) -> Read<()> {
-        self.token().map_or(Ok(()), |_| Err(self.error("trailing characters")))
+        self.peek().map_or(Ok(()), |_| Err(self.error("trailing characters")))
     }
 
     /// Reads an object. `member` is called with the name of each member, and has to read its value.
@@ -113,12 +113,12 @@ impl<'b> Reader<'b> {
         // What closes the lists and objects that are open, the innermost last.
         let mut open = Vec::new();
         loop {
-            match self.token() {
+            match self.peek() {
                 Some(bracket @ (b'[' | b'{')) => {
                     self.at += 1;
                     let close = if bracket == b'[' { b']' } else { b'}' };
                     open.push(close);
-                    if self.token() != Some(close) {
+                    if self.peek() != Some(close) {
                         self.name_if(close == b'}')?;
                         continue;
                     }
@@ -146,18 +146,13 @@ impl<'b> Reader<'b> {
         self.items(b'[', b']', item)
     }
 
-    /// The first byte of what comes next, which says what it is.
-    pub fn peek(&mut self) -> Option<u8> {
-        self.token()
-    }
-
     /// Reads what stands between two brackets and is separated by commas.
     fn items(&mut self, open: u8, close: u8, item: &mut dyn FnMut(&mut Self) -> Read<()>) -> Read<()> {
-        if self.token() != Some(open) {
+        if self.peek() != Some(open) {
             return Err(self.error(if open == b'{' { "expected an object" } else { "expected a list" }));
         }
         self.at += 1;
-        match self.token() {
+        match self.peek() {
             Some(byte) if byte == close => {
                 self.at += 1;
                 return Ok(());
@@ -175,7 +170,7 @@ impl<'b> Reader<'b> {
 
     /// Reads what stands behind an item: a comma, or what closes the whole. Whether it was a comma.
     fn goes_on(&mut self, close: u8) -> Read<bool> {
-        let token = self.token();
+        let token = self.peek();
         let in_object = close == b'}';
         if token != Some(b',') && token != Some(close) {
             return Err(self.error(match (token, in_object) {
@@ -185,7 +180,7 @@ impl<'b> Reader<'b> {
             }));
         }
         self.at += 1;
-        if token == Some(b',') && self.token() == Some(close) {
+        if token == Some(b',') && self.peek() == Some(close) {
             return Err(self.error("trailing comma"));
         }
         Ok(token == Some(b','))
@@ -193,13 +188,13 @@ impl<'b> Reader<'b> {
 
     /// Reads the name of a member and the colon behind it.
     fn name(&mut self) -> Read<Cow<'b, str>> {
-        match self.token() {
+        match self.peek() {
             Some(b'"') => {}
             None => return Err(self.error(unfinished(b'}'))),
             Some(_) => return Err(self.error("key must be a string")),
         }
         let name = self.string()?;
-        match self.token() {
+        match self.peek() {
             Some(b':') => {
                 self.at += 1;
                 Ok(name)
@@ -218,7 +213,7 @@ impl<'b> Reader<'b> {
 
     /// Reads a string as bytes that need not be UTF-8.
     fn bytes(&mut self) -> Read<Cow<'b, [u8]>> {
-        if self.token() != Some(b'"') {
+        if self.peek() != Some(b'"') {
             return Err(self.error("expected a string"));
         }
         self.at += 1;
@@ -312,7 +307,7 @@ impl<'b> Reader<'b> {
     /// # Errors
     /// It is none of these.
     pub fn scalar(&mut self) -> Read<Scalar> {
-        match self.token() {
+        match self.peek() {
             Some(b'n') => self.word("null", Scalar::Null),
             Some(b't') => self.word("true", Scalar::Bool(true)),
             Some(b'f') => self.word("false", Scalar::Bool(false)),
@@ -391,8 +386,8 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// The next byte that is no white space. It is still to be read.
-    fn token(&mut self) -> Option<u8> {
+    /// The next byte that is no white space: it says what comes next. It is still to be read.
+    pub fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte() {
             self.at += 1;
         }
