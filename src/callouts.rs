@@ -9,7 +9,7 @@
 use crate::host;
 use crate::policy::Policy;
 use fnv::FnvHasher;
-use pinroute_core::keys::{Keyed, Keys, Slot};
+use pinroute_core::keys::{Keyed, Seats, Slot};
 use pinroute_core::step::Question;
 use proxy_wasm::hostcalls;
 use std::cell::{Cell, RefCell};
@@ -72,16 +72,16 @@ pub enum Asked {
 #[derive(Default)]
 pub struct InFlight {
     keyed: Keyed,
-    tokens: Keys,
+    tokens: Seats<u32>,
 }
 
 impl InFlight {
     fn token(&self, key: &[u8]) -> Option<u32> {
-        self.tokens.get(self.keyed.hash(key), key)
+        self.tokens.get(self.keyed.hash(key), key).copied()
     }
 
     fn add(&mut self, key: &[u8], token: u32) {
-        self.tokens.insert(Slot { hash: self.keyed.hash(key), key: key.into(), number: token });
+        self.tokens.insert(Slot::new(self.keyed.hash(key), key), token);
     }
 
     fn remove(&mut self, key: &[u8]) {
@@ -97,38 +97,23 @@ struct Outgoing {
 /// Questions by the tokens of their calls, in the kind of table that is there anyway: the code of another one
 /// would be a hundredth of the module.
 #[derive(Default)]
-struct Flights {
-    seats: Vec<Option<Flight>>,
-    free: Vec<u32>,
-    by_token: Keys,
-}
+struct Flights(Seats<Flight>);
 
 impl Flights {
     fn len(&self) -> usize {
-        self.by_token.len()
+        self.0.len()
     }
 
     fn get_mut(&mut self, token: u32) -> Option<&mut Flight> {
-        let seat = self.by_token.get(hash(token), &token.to_ne_bytes())?;
-        self.seats.get_mut(seat as usize)?.as_mut()
+        self.0.get_mut(hash(token), &token.to_ne_bytes())
     }
 
     fn insert(&mut self, token: u32, flight: Flight) {
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.seats.push(None);
-            u32::try_from(self.seats.len() - 1).unwrap_or(u32::MAX)
-        });
-        if let Some(seat) = self.seats.get_mut(number as usize) {
-            *seat = Some(flight);
-            let key = token.to_ne_bytes().into();
-            self.by_token.insert(Slot { hash: hash(token), key, number });
-        }
+        self.0.insert(Slot::new(hash(token), &token.to_ne_bytes()), flight);
     }
 
     fn remove(&mut self, token: u32) -> Option<Flight> {
-        let slot = self.by_token.remove(hash(token), &token.to_ne_bytes())?;
-        self.free.push(slot.number);
-        self.seats.get_mut(slot.number as usize)?.take()
+        self.0.remove(hash(token), &token.to_ne_bytes()).map(|(_, flight)| flight)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A cache with a bound on the memory it takes.
 
-use crate::keys::{Keyed, Keys, Slot};
+use crate::keys::{Keyed, Seats, Slot};
 use std::mem;
 
 /// What an entry costs beside its key and value: a slot in the table, a seat in the list, and its share of the
@@ -15,19 +15,11 @@ const ENTRY_OVERHEAD: usize = 64;
 #[derive(Debug)]
 pub struct Cache<V> {
     keyed: Keyed,
-    young: Generation<V>,
-    old: Generation<V>,
+    young: Seats<Entry<V>>,
+    old: Seats<Entry<V>>,
     young_weight: usize,
     limit: usize,
     by_count: bool,
-}
-
-/// The table says where in the list an entry sits. So its code, which is large, is there once for all kinds of
-/// values.
-#[derive(Debug)]
-struct Generation<V> {
-    seats: Keys,
-    entries: Vec<Option<Entry<V>>>,
 }
 
 #[derive(Debug)]
@@ -36,44 +28,10 @@ struct Entry<V> {
     weight: usize,
 }
 
-impl<V> Generation<V> {
-    fn new() -> Self {
-        Self { seats: Keys::default(), entries: Vec::new() }
-    }
-
-    fn get(&self, hash: u64, key: &[u8]) -> Option<&Entry<V>> {
-        self.entries.get(self.seats.get(hash, key)? as usize)?.as_ref()
-    }
-
-    fn remove(&mut self, hash: u64, key: &[u8]) -> Option<(Slot, Entry<V>)> {
-        let slot = self.seats.remove(hash, key)?;
-        let entry = self.entries.get_mut(slot.number as usize)?.take()?;
-        Some((slot, entry))
-    }
-
-    /// Adds an entry. The one that it replaces, if there is one.
-    fn insert(&mut self, slot: Slot, entry: Entry<V>) -> Option<Entry<V>> {
-        let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        match self.seats.insert(Slot { number, ..slot }) {
-            Some(there) => self.entries.get_mut(there as usize)?.replace(entry),
-            None => {
-                self.entries.push(Some(entry));
-                None
-            }
-        }
-    }
-
-    /// Forgets all. The room stays for the next generation.
-    fn clear(&mut self) {
-        self.seats.clear();
-        self.entries.clear();
-    }
-}
-
 impl<V: Clone> Cache<V> {
     /// A cache for at most `limit` bytes or so.
     pub fn new(limit: usize) -> Self {
-        let (young, old) = (Generation::new(), Generation::new());
+        let (young, old) = (Seats::default(), Seats::default());
         Self { keyed: Keyed::default(), young, old, young_weight: 0, limit, by_count: false }
     }
 
@@ -100,14 +58,14 @@ impl<V: Clone> Cache<V> {
         let hash = self.keyed.hash(key);
         let slot = match self.old.remove(hash, key) {
             Some((slot, _)) => slot,
-            None => Slot { hash, key: key.into(), number: 0 },
+            None => Slot::new(hash, key),
         };
         self.add(slot, Entry { value, weight });
     }
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.young.seats.len() + self.old.seats.len()
+        self.young.len() + self.old.len()
     }
 
     /// Whether there is none.

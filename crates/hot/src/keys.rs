@@ -26,58 +26,121 @@ impl Keyed {
     }
 }
 
-/// A number for each of some keys. The hashes that go with keys are all by one [`Keyed`].
-#[derive(Debug, Default)]
-pub struct Keys(HashTable<Slot>);
-
-/// A key with its hash and its number.
+/// A key with its hash. The hashes that go with the keys of a table are all by one [`Keyed`].
 #[derive(Debug)]
 pub struct Slot {
-    /// The key's hash.
-    pub hash: u64,
-    /// The key.
-    pub key: Box<[u8]>,
-    /// Its number.
-    pub number: u32,
+    hash: u64,
+    key: Box<[u8]>,
+    seat: u32,
+}
+
+impl Slot {
+    /// A key that is in no table yet.
+    pub fn new(hash: u64, key: &[u8]) -> Self {
+        Self { hash, key: key.into(), seat: 0 }
+    }
+}
+
+/// Which key has which seat. Its code, which is large, is there once for all kinds of values.
+#[derive(Debug, Default)]
+struct Keys {
+    table: HashTable<Slot>,
+    free: Vec<u32>,
+    /// How many seats there are, free ones and others.
+    seats: u32,
 }
 
 impl Keys {
-    /// The number of a key.
-    pub fn get(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        self.0.find(hash, |slot| *slot.key == *key).map(|slot| slot.number)
+    fn get(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        self.table.find(hash, |slot| *slot.key == *key).map(|slot| slot.seat as usize)
     }
 
-    /// Removes a key.
-    pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Slot> {
-        let entry = self.0.find_entry(hash, |slot| *slot.key == *key).ok()?;
-        Some(entry.remove().0)
+    fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Slot> {
+        let entry = self.table.find_entry(hash, |slot| *slot.key == *key).ok()?;
+        let slot = entry.remove().0;
+        self.free.push(slot.seat);
+        Some(slot)
     }
 
-    /// Adds a key. One that is there already keeps its number, which is returned.
-    pub fn insert(&mut self, slot: Slot) -> Option<u32> {
+    /// The seat of a key, which gets one if it has none yet.
+    fn seat(&mut self, slot: Slot) -> usize {
         let same = |other: &Slot| *other.key == *slot.key;
-        match self.0.entry(slot.hash, same, |slot| slot.hash) {
-            Entry::Occupied(there) => Some(there.get().number),
+        match self.table.entry(slot.hash, same, |slot| slot.hash) {
+            Entry::Occupied(there) => there.get().seat as usize,
             Entry::Vacant(place) => {
-                place.insert(slot);
+                let seat = self.free.pop().unwrap_or_else(|| {
+                    self.seats += 1;
+                    self.seats - 1
+                });
+                place.insert(Slot { seat, ..slot });
+                seat as usize
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.table.clear();
+        self.free.clear();
+        self.seats = 0;
+    }
+}
+
+/// Values by key.
+#[derive(Debug)]
+pub struct Seats<V> {
+    keys: Keys,
+    seats: Vec<Option<V>>,
+}
+
+impl<V> Default for Seats<V> {
+    fn default() -> Self {
+        Self { keys: Keys::default(), seats: Vec::new() }
+    }
+}
+
+impl<V> Seats<V> {
+    /// The value of a key.
+    pub fn get(&self, hash: u64, key: &[u8]) -> Option<&V> {
+        self.seats.get(self.keys.get(hash, key)?)?.as_ref()
+    }
+
+    /// The value of a key, to be changed.
+    pub fn get_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut V> {
+        self.seats.get_mut(self.keys.get(hash, key)?)?.as_mut()
+    }
+
+    /// Removes a key. Its slot can be inserted again, here or elsewhere.
+    pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<(Slot, V)> {
+        let slot = self.keys.remove(hash, key)?;
+        let value = self.seats.get_mut(slot.seat as usize)?.take()?;
+        Some((slot, value))
+    }
+
+    /// Adds or replaces a value. The one that was there, if there was one.
+    pub fn insert(&mut self, slot: Slot, value: V) -> Option<V> {
+        match self.seats.get_mut(self.keys.seat(slot)) {
+            Some(seat) => seat.replace(value),
+            None => {
+                self.seats.push(Some(value));
                 None
             }
         }
     }
 
-    /// How many keys there are.
+    /// How many values there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.keys.table.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
-    /// Removes all keys and keeps the room.
+    /// Removes all and keeps the room.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.keys.clear();
+        self.seats.clear();
     }
 }
 
@@ -97,21 +160,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map(steps in proptest::collection::vec((0..3_u8, 0..20_u8, 0..100_u32), 0..300)) {
-            let (mut keys, mut model) = (Keys::default(), HashMap::new());
-            for (what, key, number) in steps {
+        fn it_is_a_map_and_seats_are_taken_again(
+            steps in proptest::collection::vec((0..3_u8, 0..20_u8, 0..100_u32), 0..300),
+        ) {
+            let (mut seats, mut model) = (Seats::default(), HashMap::new());
+            for (what, key, value) in steps {
                 // Keys whose hashes are the same must be told apart too.
                 let (hash, key) = (u64::from(key % 3), [key]);
                 match what {
-                    0 => {
-                        let before = model.get(&key).copied();
-                        model.entry(key).or_insert(number);
-                        prop_assert_eq!(keys.insert(Slot { hash, key: key.into(), number }), before);
-                    }
-                    1 => prop_assert_eq!(keys.remove(hash, &key).map(|slot| slot.number), model.remove(&key)),
-                    _ => prop_assert_eq!(keys.get(hash, &key), model.get(&key).copied()),
+                    0 => prop_assert_eq!(seats.insert(Slot::new(hash, &key), value), model.insert(key, value)),
+                    1 => prop_assert_eq!(seats.remove(hash, &key).map(|(_, value)| value), model.remove(&key)),
+                    _ => prop_assert_eq!(seats.get(hash, &key), model.get(&key)),
                 }
-                prop_assert_eq!(keys.len(), model.len());
+                prop_assert_eq!(seats.len(), model.len());
+                prop_assert!(seats.seats.len() <= 20);
             }
         }
     }
