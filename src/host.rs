@@ -1,37 +1,73 @@
-//! Host calls that tolerate whatever a client or a resolver sends: values are bytes, and a refusal by the
-//! host is an absent value.
+//! Host calls in the core's terms. None of them panics: values are bytes, and a refusal by the host is an absent value.
 
-use log::LevelFilter;
-use pinroute_core::plan::RequestHead;
-use pinroute_core::protobuf::put_bytes;
+use pinroute_core::live::vm::{Node, Vm};
+use pinroute_core::protobuf::SetFilterState;
+use pinroute_core::request::{Property, Request};
+use pinroute_core::time::Time;
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, LogLevel, MapType};
-use std::time::SystemTime;
+use proxy_wasm::types::{BufferType, MapType};
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
 
-/// The request at hand, as the core wants to see it.
+/// The request of the effective context.
 pub struct CurrentRequest;
 
-impl RequestHead for CurrentRequest {
-    fn path(&self) -> Option<Vec<u8>> {
-        request_header(":path")
+impl Request for CurrentRequest {
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        request_header(":path").map(Cow::Owned)
     }
 
-    fn header(&self, name: &str) -> Option<Vec<u8>> {
-        request_header(name)
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        request_header(name).map(Cow::Owned)
+    }
+
+    fn property(&self, property: Property) -> Option<Cow<'_, [u8]>> {
+        let name = match property {
+            Property::RouteMetadata => "route_metadata",
+            Property::RouteName => "route_name",
+            Property::VirtualHostMetadata => "virtual_host_metadata",
+            Property::ClusterMetadata => "cluster_metadata",
+            Property::ClusterName => "cluster_name",
+        };
+        self::property(&["xds", name]).map(Cow::Owned)
     }
 }
 
-/// The first value of a request header.
+/// The VM that this module runs in.
+pub struct ThisVm;
+
+impl Vm for ThisVm {
+    fn node(&self) -> Node {
+        let text = |field| {
+            let bytes = property(&["xds", "node", field]).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        Node { id: text("id"), cluster: text("cluster") }
+    }
+
+    fn shared(&self, key: &str) -> Option<(Vec<u8>, Option<u32>)> {
+        match hostcalls::get_shared_data(key) {
+            Ok((Some(bytes), cas)) => Some((bytes, cas)),
+            Ok((None, _)) | Err(_) => None,
+        }
+    }
+
+    fn set_shared(&self, key: &str, value: &[u8], cas: Option<u32>) -> bool {
+        hostcalls::set_shared_data(key, Some(value), cas).is_ok()
+    }
+}
+
+/// A request header, as Envoy's getter gives it.
 pub fn request_header(name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).ok().flatten()
 }
 
-/// Replaces a request header, or adds it. Whether the host did so.
+/// Replaces a request header, or adds it. Returns whether the host did so.
 pub fn set_request_header(name: &str, value: &str) -> bool {
     hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(value)).is_ok()
 }
 
-/// Removes a request header, however often it is there.
+/// Removes a request header, however often it occurs.
 pub fn remove_request_header(name: &str) {
     let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, name);
 }
@@ -41,60 +77,67 @@ pub fn set_response_header(name: &str, value: &str) {
     let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(value));
 }
 
-/// Sets a string in Envoy's filter state for the request at hand. Whether the host did so.
+/// Sets a string in Envoy's filter state. Returns whether the host did so.
 pub fn set_filter_state(name: &str, value: &str) -> bool {
-    // envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments: path, value; the span stays FilterChain.
-    let mut arguments = Vec::with_capacity(name.len() + value.len() + 8);
-    put_bytes(1, name.as_bytes(), &mut arguments);
-    put_bytes(2, value.as_bytes(), &mut arguments);
+    let arguments = SetFilterState::new(name, value).to_bytes();
     hostcalls::call_foreign_function("set_envoy_filter_state", Some(&arguments)).is_ok()
 }
 
-/// A property of the request at hand, such as the metadata of its route.
-pub fn property(path: &[&str]) -> Option<Vec<u8>> {
+fn property(path: &[&str]) -> Option<Vec<u8>> {
     hostcalls::get_property(path.to_vec()).ok().flatten().filter(|bytes| !bytes.is_empty())
 }
 
-/// The status of the response to a callout; none if the callout failed.
-pub fn callout_status() -> Option<u16> {
+/// The contents of a buffer of `size` bytes.
+pub fn buffer(buffer: BufferType, size: usize) -> Vec<u8> {
+    if size == 0 {
+        return Vec::new();
+    }
+    hostcalls::get_buffer(buffer, 0, size).ok().flatten().unwrap_or_default()
+}
+
+/// Sends a GET request to a cluster. Returns the token of the call, or `None` if Envoy refused it.
+pub fn get(cluster: &str, path: &str, extra: &[(&'static str, Vec<u8>)], timeout: Duration) -> Option<u32> {
+    let mut headers = Vec::with_capacity(3 + extra.len());
+    headers.extend([(":method", "GET"), (":path", path), (":authority", cluster)]);
+    headers.extend(extra.iter().filter_map(|(name, value)| Some((*name, std::str::from_utf8(value).ok()?))));
+    hostcalls::dispatch_http_call(cluster, headers, None, vec![], timeout).ok()
+}
+
+/// The status of the response to a call.
+pub fn call_status() -> Option<u16> {
     let status =
         hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status").ok().flatten()?;
     std::str::from_utf8(&status).ok()?.parse().ok()
 }
 
-/// The body of the response to a callout, of `size` bytes.
-pub fn callout_body(size: usize) -> Vec<u8> {
-    hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok().flatten().unwrap_or_default()
+/// The headers of the request that a resolver call carries on, for tracing: Envoy adds no parent span to calls.
+pub fn tracing_headers() -> Vec<(&'static str, Vec<u8>)> {
+    let read = |name| request_header(name).map(|value| (name, value));
+    let parent = read("traceparent");
+    // Without a parent it has no meaning (W3C Trace Context), so most requests need not be asked for it.
+    let state = parent.as_ref().and_then(|_| read("tracestate"));
+    [read("x-request-id"), parent, state, read("b3")].into_iter().flatten().collect()
 }
 
-/// Answers the request at hand with a plain text and ends it. Envoy adds the content type itself.
+/// Answers the request of the effective context with a text. Envoy adds the content type.
 pub fn answer(status: u16, body: &str) {
     if hostcalls::send_http_response(u32::from(status), vec![], Some(body.as_bytes())).is_err() {
         log::error!("pinroute: Envoy refused to answer a request with status {status}");
     }
 }
 
-/// The time of day. Envoy offers no other clock.
-pub fn now() -> SystemTime {
-    hostcalls::get_current_time().unwrap_or(SystemTime::UNIX_EPOCH)
+/// The time of day.
+pub fn now() -> Time {
+    let now = hostcalls::get_current_time().unwrap_or(SystemTime::UNIX_EPOCH);
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The time of day in milliseconds.
-pub fn now_millis() -> u64 {
-    let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Makes the `log` crate as verbose as Envoy's `wasm` logger is, so that a line that Envoy would drop is
-/// not even formatted.
-pub fn follow_log_level() {
-    let level = match hostcalls::get_log_level() {
-        Ok(LogLevel::Trace) => LevelFilter::Trace,
-        Ok(LogLevel::Debug) => LevelFilter::Debug,
-        Ok(LogLevel::Info) | Err(_) => LevelFilter::Info,
-        Ok(LogLevel::Warn) => LevelFilter::Warn,
-        Ok(LogLevel::Error) => LevelFilter::Error,
-        Ok(LogLevel::Critical) => LevelFilter::Off,
-    };
-    log::set_max_level(level);
+/// Numbers that nobody can guess; `None` if the system cannot draw any.
+pub fn random<const COUNT: usize>() -> Option<[u64; COUNT]> {
+    let mut numbers = [0; COUNT];
+    for number in &mut numbers {
+        *number = getrandom::u64().ok()?;
+    }
+    Some(numbers)
 }

@@ -1,24 +1,41 @@
 //! One request.
 
-use crate::callouts::{Asked, Waiter};
 use crate::host::{self, CurrentRequest};
 use crate::metrics;
-use crate::policy::{Policy, WrongRoute};
+use crate::reenter::enter_root;
 use crate::root::Plugin;
-use pinroute_core::plan::SHARD_HEADERS;
-use pinroute_core::step::{Answer, Question, Rejection, Route, Step, Target};
+use pinroute_core::decision::{Call, Decision, Route, SHARD_HEADERS, Verdict};
+use pinroute_core::metrics::Counter;
+use pinroute_core::rejection::Rejection;
+use pinroute_core::router::Router;
+use pinroute_core::target::Target;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 /// A request, from its headers to its end.
 pub struct Http {
     id: u32,
     plugin: Rc<Plugin>,
-    /// What a call to the resolver looks at to learn whether the request is still there, if it made one.
+    /// Lives as long as this request, if it waits for a call.
     alive: Option<Rc<()>>,
-    /// The route that the response has to show.
+    /// The route that the response shows.
     shown: Option<Route>,
+}
+
+/// A request that waits for a call.
+pub struct Waiting {
+    /// The id of its context.
+    pub context: u32,
+    alive: Weak<()>,
+}
+
+impl Waiting {
+    /// Whether its context still exists. A client may have left.
+    pub fn is_alive(&self) -> bool {
+        self.alive.strong_count() > 0
+    }
 }
 
 impl Http {
@@ -27,23 +44,15 @@ impl Http {
         Self { id, plugin, alive: None, shown: None }
     }
 
-    /// Asks the resolver. None if the request has to wait for its answer.
-    fn ask(&mut self, policy: &Rc<Policy>, question: Question) -> Option<Step> {
-        let alive = Rc::downgrade(self.alive.insert(Rc::new(())));
-        let waiter = Waiter { stream: self.id, alive };
-        let (key, answer) = match self.plugin.callouts.ask(self.plugin.root, policy, question, waiter) {
-            Asked::Called => return None,
-            Asked::Joined => {
-                metrics::with(|metrics| metrics.coalesced.add_one());
-                return None;
-            }
-            Asked::Overloaded(key) => (key, Answer::Overloaded),
-            Asked::Refused(key) => {
-                metrics::with(|metrics| metrics.resolver_error.add_one());
-                (key, Answer::Failed)
-            }
-        };
-        Some(self.plugin.on_answer(policy, key.as_deref(), answer))
+    /// Makes a call to the resolver. Returns the verdict if it could not be made.
+    fn call(&self, router: &Router, call: Call<Waiting>) -> Option<Verdict> {
+        log::debug!("pinroute: calling {}{}", call.cluster, call.path);
+        self.plugin.outbox.replace(Some(call));
+        enter_root(self.plugin.root);
+        let refused = self.plugin.outbox.take()?;
+        let mut worker = self.plugin.worker.borrow_mut();
+        let live = self.plugin.live.borrow();
+        Some(router.on_refused(&mut worker, refused, &CurrentRequest, &live, self.plugin.now()))
     }
 }
 
@@ -51,129 +60,103 @@ impl Context for Http {}
 
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        metrics::with(|metrics| metrics.requests.add_one());
+        metrics::count(Counter::Requests);
         #[cfg(feature = "provoke-trap")]
         if host::request_header("x-provoke-trap").is_some() {
             std::process::abort();
         }
-        let policy = match self.plugin.policy() {
-            Ok(policy) => policy,
-            Err(WrongRoute) => {
-                reject(&Rejection::RouteConfig);
+        let router = match self.plugin.router() {
+            Ok(router) => router,
+            Err(rejection) => {
+                reject(&rejection);
                 return Action::Pause;
             }
         };
-        let step = self.plugin.with_live(&policy, |live| {
-            policy.plan().on_request(&mut policy.memory(), &CurrentRequest, live, self.plugin.now())
-        });
-        policy.count_cache_event();
-        let step = match step {
-            Step::Ask(question) => match self.ask(&policy, question) {
-                Some(step) => step,
-                None => return Action::Pause,
-            },
-            step => step,
+        let plugin = Rc::clone(&self.plugin);
+        let decision = {
+            let (mut worker, live) = (plugin.worker.borrow_mut(), plugin.live.borrow());
+            router.on_request(&mut worker, &CurrentRequest, &live, plugin.now(), || {
+                let alive = Rc::downgrade(self.alive.insert(Rc::new(())));
+                Waiting { context: self.id, alive }
+            })
         };
-        if let (Step::Route(route), true) = (&step, policy.plan().response_headers()) {
+        let verdict = match decision {
+            Decision::Verdict(verdict) => Some(verdict),
+            Decision::Call(call) => self.call(&router, call),
+            Decision::Wait => None,
+        };
+        metrics::flush(plugin.worker.borrow_mut().recorder());
+        let Some(verdict) = verdict else { return Action::Pause };
+        if let (Verdict::Route(route), true) = (&verdict, router.response_headers()) {
             self.shown = Some(route.clone());
         }
-        if carry_out(&policy, step) {
-            Action::Continue
-        } else {
-            Action::Pause
-        }
+        if carry_out(&router, &verdict) { Action::Continue } else { Action::Pause }
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        if let Some(route) = &self.shown {
-            show(route, host::set_response_header);
+        for (name, value) in self.shown.iter().flat_map(Route::shard_headers) {
+            host::set_response_header(name, value);
         }
         Action::Continue
     }
 }
 
-/// Does to the request at hand what was decided. Whether it goes on; otherwise it has been answered.
-pub fn carry_out(policy: &Policy, step: Step) -> bool {
-    match step {
-        Step::Route(route) => return apply(policy, &route),
-        Step::Reject(rejection) => {
-            reject(&rejection);
+/// Carries out a verdict on the request of the effective context. Returns whether the request goes on; otherwise it
+/// has been answered.
+pub fn carry_out(router: &Router, verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Route(route) => {
+            if !apply(router, route) {
+                // To go on would leave the choice of the address to the client.
+                log::error!("pinroute: Envoy refused to set the target of a request");
+                reject(&Rejection::TargetNotAllowed);
+                return false;
+            }
+        }
+        Verdict::Reject(rejection) => {
+            reject(rejection);
             return false;
         }
-        Step::Pass => metrics::with(|metrics| metrics.passed.add_one()),
-        Step::Continue(rejection) => {
-            log::debug!("pinroute: left untouched: {}", rejection.body());
-            metrics::with(|metrics| metrics.continued(&rejection));
+        Verdict::Pass | Verdict::Continue(_) => {
+            router.owned_headers().iter().for_each(|name| host::remove_request_header(name))
         }
-        // A question leads to an answer, and an answer to none of these.
-        Step::Ask(_) => {}
     }
-    // Nothing that the client sent may pass for a decision of ours.
-    for name in policy.plan().owned_headers() {
-        host::remove_request_header(name);
-    }
+    verdict.counters().for_each(metrics::count);
     true
 }
 
 #[cold]
 fn reject(rejection: &Rejection) {
     log::debug!("pinroute: rejected: {}", rejection.body());
-    metrics::with(|metrics| metrics.rejected(rejection));
+    metrics::count(Counter::Rejected(rejection.reason()));
     host::answer(rejection.status(), &rejection.body());
 }
 
-/// Sends the request at hand to its instance. Whether it goes on.
-fn apply(policy: &Policy, route: &Route) -> bool {
-    match &route.numbers {
-        Some(numbers) => log::debug!("pinroute: routed to {} ({numbers})", route.instance.label),
-        None => log::debug!("pinroute: routed to {}", route.instance.label),
-    }
-    show(route, |name, value| {
+/// Sets the headers and the target of a route. Returns whether the target was set.
+fn apply(router: &Router, route: &Route) -> bool {
+    log::debug!("pinroute: routed to {route}");
+    for (name, value) in route.shard_headers() {
         host::set_request_header(name, value);
-    });
-    let mut set_header = None;
-    let done = match &route.instance.target {
+    }
+    let mut target_header: Option<&Arc<str>> = None;
+    let is_set = match &route.host.target {
         None => true,
         Some(Target::Authority(authority)) => host::set_request_header(":authority", authority),
         Some(Target::Header { name, value }) => {
-            set_header = Some(name);
+            target_header = Some(name);
             host::set_request_header(name, value)
         }
         Some(Target::DynamicHost { host, port }) => {
-            host::set_filter_state("envoy.upstream.dynamic_host", host)
-                && port
-                    .as_ref()
-                    .is_none_or(|port| host::set_filter_state("envoy.upstream.dynamic_port", port))
+            let set_port = |port: &String| host::set_filter_state("envoy.upstream.dynamic_port", port);
+            host::set_filter_state("envoy.upstream.dynamic_host", host) && port.as_ref().is_none_or(set_port)
         }
     };
-    let owned = policy.plan().owned_headers();
-    let shard_headers = if route.shard.is_some() { SHARD_HEADERS.len() } else { 0 };
-    // Nearly always all of them have been set.
-    if owned.len() > shard_headers + usize::from(set_header.is_some()) {
-        for name in owned {
-            let shard_header = route.shard.is_some() && SHARD_HEADERS.contains(&name.as_str());
-            if !shard_header && set_header != Some(name) {
-                host::remove_request_header(name);
-            }
+    // The owned headers that this route does not set.
+    for name in router.owned_headers() {
+        let is_shard_header = route.shard.is_some() && SHARD_HEADERS.contains(&&**name);
+        if !is_shard_header && target_header != Some(name) {
+            host::remove_request_header(name);
         }
     }
-    if !done {
-        // Going on would leave the choice of the address to the client.
-        log::error!("pinroute: Envoy refused to set the target of a request");
-        reject(&Rejection::TargetNotAllowed);
-        return false;
-    }
-    metrics::with(|metrics| metrics.routed.add_one());
-    true
-}
-
-/// Sets the headers that show a shard.
-fn show(route: &Route, set: impl Fn(&str, &str)) {
-    if let Some(shard) = &route.shard {
-        for (name, value) in
-            SHARD_HEADERS.iter().zip([&shard.assignment, &shard.config, &route.instance.label])
-        {
-            set(name, value);
-        }
-    }
+    is_set
 }

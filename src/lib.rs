@@ -1,23 +1,18 @@
 //! The Proxy-Wasm filter: a thin adapter between Envoy and the decisions in `pinroute-core`.
 //!
-//! [`root`] loads configurations and owns the calls to the resolver, [`http`] is one request, [`host`]
-//! wraps the host calls so that none of them can panic on what a client sent, [`policy`] holds what requests
-//! are decided by, [`live`] fetches values that change meanwhile, and [`metrics`] counts. `runtime` is what the module
-//! brings along in place of parts of the standard library.
+//! Callbacks become events of the core, and its actions become host calls; nothing is decided here. [`root`] is one
+//! plugin in one worker, [`http`] one request, [`live`] carries out what live values need, and [`host`] wraps host calls
+//! so that none of them can panic on what a client or a resolver sends.
 
-mod callouts;
 mod host;
 mod http;
 mod live;
-mod metadata;
+mod log;
 mod metrics;
-mod policy;
+mod reenter;
 mod root;
-#[cfg(target_arch = "wasm32")]
-mod runtime;
-mod shared;
 
-// The macro makes public functions of its own, without docstrings.
+// The macro defines public functions without docstrings.
 #[allow(missing_docs)]
 mod start {
     use crate::root::Root;

@@ -1,76 +1,165 @@
-//! A plugin: one configuration in one worker. It loads the configuration, makes a context for each request
-//! and receives the resolver's answers.
+//! A plugin: one configuration in one worker. It loads the configuration, creates a context for each request, and
+//! receives ticks, and the responses to calls.
 
-use crate::callouts::{Callouts, Waiter, OUTBOX};
-use crate::http::{carry_out, Http};
-use crate::live::Feed;
-use crate::policy::{Policy, RoutePolicies, WrongRoute};
-use crate::{host, metrics};
-use pinroute_core::config::{self, Config};
-use pinroute_core::live::{Live, Number};
-use pinroute_core::step::{Answer, Step};
+use crate::host::{self, CurrentRequest, ThisVm};
+use crate::http::{Http, Waiting, carry_out};
+use crate::log::follow_level;
+use crate::reenter::REENTER;
+use crate::{live, metrics};
+use pinroute_core::config::{self, PluginConfig};
+use pinroute_core::decision::Call;
+use pinroute_core::live::action::SubscriptionId;
+use pinroute_core::live::value::Number;
+use pinroute_core::live::values::LiveValues;
+use pinroute_core::rejection::Rejection;
+use pinroute_core::response::Response;
+use pinroute_core::router::Router;
+use pinroute_core::routes::RouteRouters;
+use pinroute_core::time::Time;
+use pinroute_core::worker::Worker;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a plugin looks at the clock, and for new live values: what another VM has received takes effect
-/// here after half of this in the mean. A tick without live values costs Envoy about a microsecond.
+/// How often a plugin reads the clock and looks for new live values. What another VM has received takes effect here
+/// after half of this on average. A tick without live values costs Envoy about a microsecond.
 const TICK: Duration = Duration::from_millis(25);
 
-/// How often a plugin does so that needs neither.
+/// How often a plugin ticks that needs neither.
 const SLOW_TICK: Duration = Duration::from_secs(1);
 
-/// How often the log level is looked at, in milliseconds: on each slow tick.
-const LOOK_AT_LOG_LEVEL: u64 = 900;
+/// How often the log level is read: at each slow tick.
+const READ_LOG_LEVEL: Duration = Duration::from_millis(900);
+
+/// How long no further refused calls are logged after one was.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// What the requests of a plugin share.
 pub struct Plugin {
     /// The id of the root context.
     pub root: u32,
-    /// The calls to the resolver.
-    pub callouts: Callouts,
-    policy: Rc<Policy>,
-    per_route: Option<RoutePolicies>,
-    clock: Cell<u64>,
-    runtime: Option<Rc<Feed>>,
-    membership: Option<Rc<Feed>>,
+    /// The state of this worker.
+    pub worker: RefCell<Worker<Waiting>>,
+    /// The live values as of the last tick or message.
+    pub live: RefCell<LiveValues>,
+    /// The call that is to be made when the root context is entered.
+    pub outbox: RefCell<Option<Call<Waiting>>>,
+    router: Arc<Router>,
+    routes: Option<RefCell<RouteRouters>>,
+    runtime: Option<SubscriptionId>,
+    membership: Option<SubscriptionId>,
+    clock: Cell<Time>,
+    silent_until: Cell<Time>,
 }
 
 impl Plugin {
-    /// What the request at hand is decided by.
-    pub fn policy(&self) -> Result<Rc<Policy>, WrongRoute> {
-        let of_route = self.per_route.as_ref().map_or(Ok(None), RoutePolicies::current)?;
-        Ok(of_route.unwrap_or_else(|| Rc::clone(&self.policy)))
+    fn new(root: u32, config: PluginConfig, random: [u64; 6]) -> Self {
+        let [first, second, seed, third, fourth, subscriptions] = random;
+        live::create(subscriptions);
+        let PluginConfig { config, per_route, runtime, membership } = config;
+        let plugin = Self {
+            root,
+            worker: RefCell::new(Worker::new([first, second, seed])),
+            live: RefCell::default(),
+            outbox: RefCell::default(),
+            router: Router::new(config),
+            routes: per_route.map(|namespace| RefCell::new(RouteRouters::new(namespace, [third, fourth]))),
+            runtime: runtime.and_then(|config| live::with(|live| Some(live.join_runtime(&config, &ThisVm)))),
+            membership: membership
+                .and_then(|config| live::with(|live| Some(live.join_membership(&config, &ThisVm)))),
+            clock: Cell::new(host::now()),
+            silent_until: Cell::default(),
+        };
+        plugin.refresh();
+        plugin
     }
 
-    /// Does something with all that is said from outside about the request at hand.
-    pub fn with_live<T>(&self, policy: &Policy, use_it: impl FnOnce(&Live<'_>) -> T) -> T {
-        let runtime = self.runtime.as_ref().map(|feed| feed.snapshot());
-        let membership = self.membership.as_ref().and_then(|feed| feed.snapshot().number(Number::TotalHosts));
-        let (route, cluster) = policy.numbers();
-        use_it(&Live { runtime: runtime.as_deref(), route, cluster, membership })
+    /// The router of the request of the effective context: its route's own, or the plugin's.
+    pub fn router(&self) -> Result<Arc<Router>, Rejection> {
+        let of_route =
+            self.routes.as_ref().map_or(Ok(None), |routes| routes.borrow_mut().router(&CurrentRequest))?;
+        Ok(of_route.unwrap_or_else(|| Arc::clone(&self.router)))
     }
 
-    /// What becomes of the request at hand now that its question has come to an end.
-    pub fn on_answer(&self, policy: &Policy, key: Option<&[u8]>, answer: Answer<'_>) -> Step {
-        let step = self.with_live(policy, |live| {
-            policy.plan().on_answer(&mut policy.memory(), key, answer, live, self.now())
-        });
-        policy.count_cache_event();
-        step
-    }
-
-    /// The time of day in milliseconds, as of the last tick: a call to the host for each request would cost
-    /// more than the cache's whole look-up.
-    pub fn now(&self) -> u64 {
+    /// The time as of the last tick: to ask the host for each request would cost more than the cache's look-up.
+    pub fn now(&self) -> Time {
         self.clock.get()
     }
 
-    fn feeds(&self) -> impl Iterator<Item = &Rc<Feed>> {
-        self.runtime.iter().chain(&self.membership)
+    /// Whether decisions depend on the time or on live values.
+    fn needs_ticks(&self) -> bool {
+        self.router.uses_clock() || self.routes.is_some() || self.subscriptions().next().is_some()
+    }
+
+    fn subscriptions(&self) -> impl Iterator<Item = SubscriptionId> + use<> {
+        self.runtime.into_iter().chain(self.membership)
+    }
+
+    /// Takes the live values as they are now.
+    fn refresh(&self) {
+        let snapshot = |id: Option<SubscriptionId>| id.map(|id| live::with(|live| live.snapshot(id)));
+        let membership = snapshot(self.membership).and_then(|snapshot| snapshot.number(Number::TotalHosts));
+        self.live.replace(LiveValues { runtime: snapshot(self.runtime), membership });
+    }
+
+    fn tick(&self, now: Time) {
+        self.clock.set(now);
+        for id in self.subscriptions() {
+            let action = live::with(|live| live.tick(id, self.root, now, &ThisVm));
+            action.into_iter().for_each(live::carry_out);
+        }
+        if self.subscriptions().next().is_some() {
+            self.refresh();
+        }
+    }
+
+    /// Leaves all subscriptions.
+    fn leave(&self) {
+        for id in self.subscriptions() {
+            let action = live::with(|live| live.leave(id, self.root, &ThisVm));
+            action.into_iter().for_each(live::carry_out);
+        }
+    }
+
+    /// Makes the call in the outbox, which stays there if Envoy refuses it. The root context is the active one; the
+    /// effective one is that of the request.
+    fn send(&self) {
+        let Some(call) = self.outbox.take() else { return };
+        match host::get(&call.cluster, &call.path, &host::tracing_headers(), call.timeout) {
+            Some(token) => self.worker.borrow_mut().on_sent(call, token),
+            None => {
+                // Under load a cluster may refuse thousands of calls a second.
+                let now = host::now();
+                if now >= self.silent_until.replace(now + SILENCE) {
+                    log::warn!("pinroute: cannot call the cluster `{}`", call.cluster);
+                }
+                self.outbox.replace(Some(call));
+            }
+        }
+    }
+
+    /// The response to a resolver call: carries out the verdict on each request that waits.
+    fn on_response(&self, token: u32, response: Response<'_>) {
+        let resolved = self.worker.borrow_mut().on_response(token, response, self.now());
+        let Some(resolved) = resolved else { return };
+        for waiting in &resolved.waiting {
+            if !waiting.is_alive() {
+                self.worker.borrow_mut().on_abandoned();
+            } else if hostcalls::set_effective_context(waiting.context).is_ok() {
+                let verdict = {
+                    let (mut worker, live) = (self.worker.borrow_mut(), self.live.borrow());
+                    resolved.router.on_resolved(&mut worker, &resolved.answer, &CurrentRequest, &live)
+                };
+                if carry_out(&resolved.router, &verdict) {
+                    let _ = hostcalls::resume_http_request();
+                }
+            }
+        }
+        metrics::flush(self.worker.borrow_mut().recorder());
     }
 }
 
@@ -78,42 +167,25 @@ impl Plugin {
 pub struct Root {
     id: u32,
     plugin: Option<Rc<Plugin>>,
-    next_look_at_log_level: u64,
+    next_log_level: Time,
 }
 
 impl Root {
-    /// A plugin that has not been configured yet.
+    /// A plugin without a configuration.
     pub fn new(id: u32) -> Self {
-        Self { id, plugin: None, next_look_at_log_level: 0 }
+        Self { id, plugin: None, next_log_level: Time::default() }
     }
 
-    fn configure(&mut self, mut config: Config) {
-        let plugin = Plugin {
-            root: self.id,
-            clock: Cell::new(host::now_millis()),
-            callouts: Callouts::default(),
-            runtime: config.runtime.take().map(|runtime| Feed::of_runtime(&runtime)),
-            membership: config.membership.take().map(|membership| Feed::of_membership(&membership)),
-            per_route: config.per_route.take().map(RoutePolicies::new),
-            policy: Policy::new(config),
-        };
-        // Routes may bring caches along.
-        let needs_clock = plugin.policy.plan().caches() || plugin.per_route.is_some();
-        let tick = if needs_clock || plugin.feeds().next().is_some() { TICK } else { SLOW_TICK };
-        let _ = hostcalls::set_tick_period(tick);
-        self.leave();
-        self.plugin = Some(Rc::new(plugin));
-    }
-
-    /// Has nothing to do with any feed any more.
-    fn leave(&mut self) {
-        for feed in self.plugin.iter().flat_map(|plugin| plugin.feeds()) {
-            feed.leave(self.id);
+    fn configure(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let config = config::parse(bytes).map_err(|error| error.to_string())?;
+        let random = host::random().ok_or("the system has no random numbers")?;
+        log::info!("pinroute {}: configuration loaded: {}", env!("CARGO_PKG_VERSION"), config.config);
+        let plugin = Plugin::new(self.id, config, random);
+        let _ = hostcalls::set_tick_period(if plugin.needs_ticks() { TICK } else { SLOW_TICK });
+        if let Some(replaced) = self.plugin.replace(Rc::new(plugin)) {
+            replaced.leave();
         }
-    }
-
-    fn feeds(&self) -> impl Iterator<Item = &Rc<Feed>> {
-        self.plugin.iter().flat_map(|plugin| plugin.feeds())
+        Ok(())
     }
 }
 
@@ -121,75 +193,53 @@ impl Drop for Root {
     fn drop(&mut self) {
         // Envoy keeps ticking a root context whose plugin has been replaced.
         let _ = hostcalls::set_tick_period(Duration::ZERO);
-        self.leave();
+        if let Some(plugin) = &self.plugin {
+            plugin.leave();
+        }
     }
 }
 
 impl Context for Root {
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
-        self.feeds().any(|feed| feed.on_message(token, size));
+        let message = host::buffer(BufferType::GrpcReceiveBuffer, size);
+        let action = live::with(|live| live.on_message(token, &message, &ThisVm));
+        action.into_iter().for_each(live::carry_out);
+        if let Some(plugin) = &self.plugin {
+            plugin.refresh();
+        }
     }
 
     fn on_grpc_stream_close(&mut self, token: u32, status: u32) {
-        let now = host::now_millis();
-        self.feeds().any(|feed| feed.on_close(token, status, now));
+        let now = host::now();
+        live::with(|live| live.on_closed(token, status, now));
     }
 
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
-        // Without headers the call failed, and asking for its status would be an error.
-        let status = if headers == 0 { None } else { host::callout_status() };
-        let body = || if status == Some(200) { Some(host::callout_body(body_size)) } else { None };
-        if self.feeds().any(|feed| feed.on_answer(token, body)) {
+        let Some(plugin) = &self.plugin else { return };
+        // Without headers the call failed, and to ask for its status would be an error.
+        let status = if headers == 0 { None } else { host::call_status() };
+        let body = match status {
+            Some(200) => host::buffer(BufferType::HttpCallResponseBody, body_size),
+            _ => Vec::new(),
+        };
+        if live::with(|live| live.has_call(token)) {
+            let body = status.filter(|status| *status == 200).map(|_| body.as_slice());
+            live::with(|live| live.on_response(token, body, &ThisVm));
+            plugin.refresh();
             return;
         }
-        let Some(plugin) = &self.plugin else { return };
-        let Some(flight) = plugin.callouts.answered(token) else { return };
-        metrics::with(|metrics| {
-            metrics.resolve_took(host::now().duration_since(flight.since).unwrap_or_default());
-            match status {
-                Some(200) => metrics.resolver_ok.add_one(),
-                Some(504) => metrics.resolver_timeout.add_one(),
-                _ => metrics.resolver_error.add_one(),
-            }
-        });
-        let body = body().unwrap_or_default();
-        let answer = status.map_or(Answer::Failed, |status| Answer::Response { status, body: &body });
-        // Clients may have gone; their contexts must not be touched then.
-        let alive = || flight.waiters().filter(|waiter| waiter.alive.strong_count() > 0);
-        // One decision for all: they asked the same. It is made in the name of the first, whose route may
-        // say something about it, and made even if nobody waits any more, to be remembered.
-        let first = alive().next().map(|waiter| waiter.stream);
-        let mut entered = first.filter(|stream| hostcalls::set_effective_context(*stream).is_ok());
-        let step = plugin.on_answer(&flight.policy, flight.key.as_deref(), answer);
-        let mut left = flight.waiters().count();
-        for Waiter { stream, .. } in alive() {
-            left -= 1;
-            if entered != Some(*stream) && hostcalls::set_effective_context(*stream).is_err() {
-                continue;
-            }
-            entered = Some(*stream);
-            if carry_out(&flight.policy, step.clone()) {
-                let _ = hostcalls::resume_http_request();
-            }
-        }
-        metrics::with(|metrics| (0..left).for_each(|_| metrics.abandoned.add_one()));
+        plugin.on_response(
+            token,
+            status.map_or(Response::Failed, |status| Response::Complete { status, body: &body }),
+        );
     }
 }
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        host::follow_log_level();
-        let text = if size == 0 {
-            Vec::new()
-        } else {
-            hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten().unwrap_or_default()
-        };
-        match config::parse(&text) {
-            Ok(config) => {
-                log::info!("pinroute {}: configuration loaded: {config}", env!("CARGO_PKG_VERSION"));
-                self.configure(config);
-                true
-            }
+        follow_level();
+        match self.configure(&host::buffer(BufferType::PluginConfiguration, size)) {
+            Ok(()) => true,
             Err(error) => {
                 log::error!("pinroute: configuration refused: {error}");
                 false
@@ -198,22 +248,19 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        let now = host::now_millis();
-        if now >= self.next_look_at_log_level {
-            self.next_look_at_log_level = now + LOOK_AT_LOG_LEVEL;
-            host::follow_log_level();
+        let now = host::now();
+        if now >= self.next_log_level {
+            self.next_log_level = now + READ_LOG_LEVEL;
+            follow_level();
         }
         if let Some(plugin) = &self.plugin {
-            plugin.clock.set(now);
-        }
-        for feed in self.feeds() {
-            feed.tick(self.id, now);
+            plugin.tick(now);
         }
     }
 
     fn on_queue_ready(&mut self, queue: u32) {
-        if let (OUTBOX, Some(plugin)) = (queue, &self.plugin) {
-            plugin.callouts.send();
+        if let (REENTER, Some(plugin)) = (queue, &self.plugin) {
+            plugin.send();
         }
     }
 
@@ -222,7 +269,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        // Envoy lets no request near a plugin that refused its configuration.
+        // Envoy sends no request to a plugin that refused its configuration.
         self.plugin.as_ref().map(|plugin| Box::new(Http::new(id, Rc::clone(plugin))) as Box<dyn HttpContext>)
     }
 }

@@ -5,7 +5,7 @@
 use pinroute_core::config::{self, Config};
 use pinroute_core::step::Rejection;
 use pinroute_testkit::paths::project_root;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

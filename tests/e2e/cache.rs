@@ -5,8 +5,8 @@ use pinroute_testkit::eventually;
 use pinroute_testkit::lab::Lab;
 use pinroute_testkit::scripted::{Script, Scripted};
 use serde_json::json;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -40,11 +40,7 @@ fn an_answer_is_asked_for_once_in_its_time() {
     assert_eq!((stat(&lab, "cache.hit"), stat(&lab, "cache.miss"), stat(&lab, "routed")), (20, 1, 21));
     eventually(SOON, || {
         lab.get("/join?client_id=123").unwrap();
-        if resolver.requests().len() == 2 {
-            Ok(())
-        } else {
-            Err("not asked again".to_owned())
-        }
+        if resolver.requests().len() == 2 { Ok(()) } else { Err("not asked again".to_owned()) }
     })
     .unwrap();
 }
@@ -74,11 +70,7 @@ fn an_old_answer_stands_in_while_the_resolver_fails() {
     status.store(503, Ordering::Relaxed);
     eventually(SOON, || {
         assert_eq!(lab.get("/join?client_id=1").unwrap().status, 200);
-        if stat(&lab, "cache.stale") >= 3 {
-            Ok(())
-        } else {
-            Err("not stale yet".to_owned())
-        }
+        if stat(&lab, "cache.stale") >= 3 { Ok(()) } else { Err("not stale yet".to_owned()) }
     })
     .unwrap();
     assert_eq!(lab.get("/join?client_id=new").unwrap().text(), "resolver returned 503");

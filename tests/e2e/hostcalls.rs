@@ -5,7 +5,7 @@ use crate::{everywhere, hostport, with_resolver};
 use pinroute_testkit::lab::{Lab, LabBuilder};
 use pinroute_testkit::paths::project_root;
 use pinroute_testkit::scripted::Scripted;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// What Envoy's Wasm logger says about a call, before the function's name.

@@ -4,7 +4,7 @@ use crate::shuffle::{answer_directly, shown};
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::eventually;
 use pinroute_testkit::lab::{Lab, LabBuilder};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -113,11 +113,7 @@ fn the_log_level_is_followed_and_tells_where_numbers_came_from() {
         config_of(&lab, "customer-A");
         let log = lab.envoy.log();
         let line = "(8 instances by runtime, 3 of them by runtime for this key)";
-        if log.contains(line) {
-            Ok(())
-        } else {
-            Err("no such line".to_owned())
-        }
+        if log.contains(line) { Ok(()) } else { Err("no such line".to_owned()) }
     })
     .unwrap();
 }

@@ -1,13 +1,13 @@
 //! Numbers in the metadata of a cluster that a control plane pushes.
 
-use crate::live_rtds::{clients, stat, SOON};
+use crate::live_rtds::{SOON, clients, stat};
 use crate::shuffle::shown;
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::eventually;
 use pinroute_testkit::lab::Lab;
 use pinroute_testkit::servers::{Servers, ServersOptions};
 use pinroute_testkit::xds::{EdsCluster, Xds};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 #[test]
 fn a_cluster_pushed_by_cds_brings_its_numbers_along() {

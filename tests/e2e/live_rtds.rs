@@ -6,9 +6,9 @@ use pinroute_testkit::http::Client;
 use pinroute_testkit::lab::{Lab, LabBuilder};
 use pinroute_testkit::xds::envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use pinroute_testkit::xds::envoy_types::pb::google::protobuf::Any;
-use pinroute_testkit::xds::{WasmFilter, Xds, EXTENSION_CONFIG, RUNTIME};
+use pinroute_testkit::xds::{EXTENSION_CONFIG, RUNTIME, WasmFilter, Xds};
 use pinroute_testkit::{eventually, paths};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -446,11 +446,7 @@ fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
         if asked != before {
             (before, quiet) = (asked, Instant::now());
         }
-        if quiet.elapsed() > Duration::from_secs(2) {
-            Ok(())
-        } else {
-            Err(format!("{asked} requests"))
-        }
+        if quiet.elapsed() > Duration::from_secs(2) { Ok(()) } else { Err(format!("{asked} requests")) }
     })
     .unwrap();
     let alive = lab.envoy.stat("wasm.envoy.wasm.runtime.v8.active").unwrap();

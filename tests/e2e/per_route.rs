@@ -7,7 +7,7 @@ use pinroute_testkit::eventually;
 use pinroute_testkit::lab::Lab;
 use pinroute_testkit::paths::PrivateDir;
 use pinroute_testkit::servers::{Servers, ServersOptions};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -168,11 +168,7 @@ fn a_changed_route_table_takes_over_without_a_lost_request() {
     let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     eventually(Duration::from_secs(10), || {
         let answer = lab.get("/a?client_id=1").unwrap();
-        if answer.status == 200 {
-            Ok(())
-        } else {
-            Err(answer.text())
-        }
+        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
     })
     .unwrap();
     std::thread::scope(|scope| {
@@ -191,11 +187,7 @@ fn a_changed_route_table_takes_over_without_a_lost_request() {
             let expected = (lab.servers.hostport(a), lab.servers.hostport(b));
             eventually(Duration::from_secs(10), || {
                 let seen = (instance("/a"), instance("/b"));
-                if seen == expected {
-                    Ok(())
-                } else {
-                    Err(format!("{seen:?}"))
-                }
+                if seen == expected { Ok(()) } else { Err(format!("{seen:?}")) }
             })
             .unwrap();
             let so_far = requests.load(Ordering::Relaxed);

@@ -5,7 +5,7 @@ use pinroute_core::shuffle::{Algorithm, Assigner, Hosts};
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::http::Response;
 use pinroute_testkit::lab::Lab;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 pub fn shown(answer: &Response) -> [&str; 3] {

@@ -7,7 +7,7 @@
 
 mod cases;
 
-use cases::{Case, CASES};
+use cases::{CASES, Case};
 use std::env;
 use std::process::{Command, ExitCode};
 

@@ -1,267 +1,313 @@
-//! Every wrong configuration is refused with one message that names the field, the value and what is
-//! allowed. The whole message is asserted: it is what a user has to find the mistake by.
+//! Every invalid configuration is refused with one message that names the field, the value and what is allowed.
+//! The whole message is asserted: users find the mistake by it.
 
 use pinroute_core::config;
 
 const CASES: &[(&str, &str)] = &[
-    // The document.
     ("nonsense", "the configuration: not JSON: expected ident at line 1 column 2; allowed: a JSON object"),
     (
-        "{\"key\":",
+        r#"{"key":"#,
         "the configuration: not JSON: EOF while parsing a value at line 1 column 7; allowed: a JSON object",
     ),
-    (
-        "{} {}",
-        "the configuration: not JSON: trailing characters at line 1 column 4; allowed: a JSON object",
-    ),
-    ("[]", "the configuration: got []; allowed: an object with FIELDS"),
-    ("\"x\"", "the configuration: got \"x\"; allowed: an object with FIELDS"),
-    ("null", "the configuration: got null; allowed: an object with FIELDS"),
+    ("{} {}", "the configuration: not JSON: trailing characters at line 1 column 4; allowed: a JSON object"),
+    ("[]", "the configuration: got []; allowed: an object"),
+    (r#""x""#, r#"the configuration: got "x"; allowed: an object"#),
+    ("null", "the configuration: got null; allowed: an object"),
     (r#"{"keys":{}}"#, "keys: unknown field; allowed: FIELDS"),
-    // key
-    (r#"{"key":"client_id"}"#, "key: got \"client_id\"; allowed: an object with query, header, cookie, path_segment"),
-    (r#"{"key":{}}"#, "key: got none of its fields; allowed: exactly one of query, header, cookie, path_segment"),
+    (r#"{"key":"client_id"}"#, r#"key: got "client_id"; allowed: an object"#),
+    (r#"{"key":{}}"#, "key: got none of its fields; allowed: exactly one of KEYS"),
     (
         r#"{"key":{"query":"a","header":"b"}}"#,
-        "key.header: cannot stand beside `query`; got both `query` and `header`; allowed: exactly one of query, header, cookie, path_segment",
+        "key.header: got both `query` and `header`; allowed: exactly one of KEYS",
     ),
-    (r#"{"key":{"param":"a"}}"#, "key.param: unknown field; allowed: query, header, cookie, path_segment"),
+    (r#"{"key":{"param":"a"}}"#, "key.param: unknown field; allowed: KEYS"),
     (r#"{"key":{"query":5}}"#, "key.query: got 5; allowed: a query parameter's name as it stands in a URL"),
-    (r#"{"key":{"query":""}}"#, "key.query: got \"\"; allowed: a query parameter's name as it stands in a URL"),
-    (r#"{"key":{"query":"a&b"}}"#, "key.query: got \"a&b\"; allowed: a query parameter's name as it stands in a URL"),
-    (r#"{"key":{"header":"x y"}}"#, "key.header: got \"x y\"; allowed: a header's name"),
-    (r#"{"key":{"header":":path"}}"#, "key.header: got \":path\"; allowed: a header's name"),
-    (r#"{"key":{"cookie":"a=b"}}"#, "key.cookie: got \"a=b\"; allowed: a cookie's name"),
+    (
+        r#"{"key":{"query":""}}"#,
+        r#"key.query: got ""; allowed: a query parameter's name as it stands in a URL"#,
+    ),
+    (
+        r#"{"key":{"query":"a&b"}}"#,
+        r#"key.query: got "a&b"; allowed: a query parameter's name as it stands in a URL"#,
+    ),
+    (r#"{"key":{"header":"x y"}}"#, r#"key.header: got "x y"; allowed: a header's name"#),
+    (r#"{"key":{"header":":path"}}"#, r#"key.header: got ":path"; allowed: a header's name"#),
+    (r#"{"key":{"cookie":"a=b"}}"#, r#"key.cookie: got "a=b"; allowed: a cookie's name"#),
     (r#"{"key":{"path_segment":-1}}"#, "key.path_segment: got -1; allowed: a whole number from 0 to 63"),
     (r#"{"key":{"path_segment":1.5}}"#, "key.path_segment: got 1.5; allowed: a whole number from 0 to 63"),
-    (r#"{"key":{"path_segment":"1"}}"#, "key.path_segment: got \"1\"; allowed: a whole number from 0 to 63"),
-    // path_prefix
+    (r#"{"key":{"path_segment":"1"}}"#, r#"key.path_segment: got "1"; allowed: a whole number from 0 to 63"#),
     (
         r#"{"path_prefix":"join"}"#,
-        "path_prefix: got \"join\"; allowed: a path that starts with `/`, without white space or `#`",
+        r#"path_prefix: got "join"; allowed: a path that starts with `/`, without white space or `#`"#,
     ),
     (
         r#"{"path_prefix":7}"#,
         "path_prefix: got 7; allowed: a path that starts with `/`, without white space or `#`",
     ),
-    // resolve
-    (r#"{"resolve":null}"#, "resolve: got null; allowed: an object with RESOLVE"),
-    (r#"{"resolve":{"cluster":""}}"#, "resolve.cluster: got \"\"; allowed: the name of an Envoy cluster"),
-    (r#"{"resolve":{"cluster":["a"]}}"#, "resolve.cluster: got [\"a\"]; allowed: the name of an Envoy cluster"),
+    (r#"{"resolve":null}"#, "resolve: got null; allowed: a value; to use the default, leave the field out"),
+    (r#"{"resolve":{"cluster":""}}"#, r#"resolve.cluster: got ""; allowed: the name of an Envoy cluster"#),
+    (
+        r#"{"resolve":{"cluster":["a"]}}"#,
+        r#"resolve.cluster: got ["a"]; allowed: the name of an Envoy cluster"#,
+    ),
     (
         r#"{"resolve":{"path":"where"}}"#,
-        "resolve.path: got \"where\"; allowed: a path that starts with `/`, without white space or `#`",
+        r#"resolve.path: got "where"; allowed: a path that starts with `/`, without white space or `#`"#,
     ),
     (
         r#"{"resolve":{"path":"/a b"}}"#,
-        "resolve.path: got \"/a b\"; allowed: a path that starts with `/`, without white space or `#`",
+        r#"resolve.path: got "/a b"; allowed: a path that starts with `/`, without white space or `#`"#,
     ),
     (
         r#"{"resolve":{"query":"a=b"}}"#,
-        "resolve.query: got \"a=b\"; allowed: a query parameter's name as it stands in a URL",
+        r#"resolve.query: got "a=b"; allowed: a query parameter's name as it stands in a URL"#,
     ),
-    (r#"{"resolve":{"timeout":1}}"#, "resolve.timeout: got 1; allowed: DURATION"),
-    (r#"{"resolve":{"timeout":"1"}}"#, "resolve.timeout: got \"1\"; allowed: DURATION"),
-    (r#"{"resolve":{"timeout":"0s"}}"#, "resolve.timeout: got \"0s\"; allowed: DURATION"),
-    (r#"{"resolve":{"timeout":"0.5ms"}}"#, "resolve.timeout: got \"0.5ms\"; allowed: DURATION"),
-    (r#"{"resolve":{"timeout":"2h"}}"#, "resolve.timeout: got \"2h\"; allowed: DURATION"),
+    (r#"{"resolve":{"timeout":1}}"#, r#"resolve.timeout: got 1; allowed: DURATION"#),
+    (r#"{"resolve":{"timeout":"1"}}"#, r#"resolve.timeout: got "1"; allowed: DURATION"#),
+    (r#"{"resolve":{"timeout":"0s"}}"#, r#"resolve.timeout: got "0s"; allowed: DURATION"#),
+    (r#"{"resolve":{"timeout":"0.5ms"}}"#, r#"resolve.timeout: got "0.5ms"; allowed: DURATION"#),
+    (r#"{"resolve":{"timeout":"2h"}}"#, r#"resolve.timeout: got "2h"; allowed: DURATION"#),
     (
         r#"{"resolve":{"max_in_flight":0}}"#,
         "resolve.max_in_flight: got 0; allowed: a whole number from 1 to 1000000",
     ),
     (
         r#"{"resolve":{"max_in_flight":"many"}}"#,
-        "resolve.max_in_flight: got \"many\"; allowed: a whole number from 1 to 1000000",
+        r#"resolve.max_in_flight: got "many"; allowed: a whole number from 1 to 1000000"#,
     ),
-    (r#"{"resolve":{"cache":true}}"#, "resolve.cache: got true; allowed: an object with CACHE"),
-    (r#"{"resolve":{"cache":{"size":1}}}"#, "resolve.cache.size: unknown field; allowed: CACHE"),
-    (r#"{"resolve":{"cache":{"ttl":"0s"}}}"#, "resolve.cache.ttl: got \"0s\"; allowed: DURATION"),
+    (r#"{"resolve":{"cache":true}}"#, "resolve.cache: got true; allowed: an object"),
+    (
+        r#"{"resolve":{"cache":{"size":1}}}"#,
+        "resolve.cache.size: unknown field; allowed: ttl, max_entries, negative_ttl, stale_if_error",
+    ),
+    (r#"{"resolve":{"cache":{"ttl":"0s"}}}"#, r#"resolve.cache.ttl: got "0s"; allowed: DURATION"#),
     (
         r#"{"resolve":{"cache":{"max_entries":0}}}"#,
         "resolve.cache.max_entries: got 0; allowed: a whole number from 1 to 1000000",
     ),
     (
         r#"{"resolve":{"cache":{"stale_if_error":5}}}"#,
-        "resolve.cache.stale_if_error: got 5; allowed: a duration such as \"1s\", \"0.25s\" or \"250ms\", from 0ms to 3600s",
+        r#"resolve.cache.stale_if_error: got 5; allowed: a duration such as "1s", "0.25s" or "250ms", from 0ms to 3600s"#,
     ),
     (
         r#"{"resolve":{"cache":{"negative_ttl":"-1s"}}}"#,
-        "resolve.cache.negative_ttl: got \"-1s\"; allowed: a duration such as \"1s\", \"0.25s\" or \"250ms\", from 0ms to 3600s",
+        r#"resolve.cache.negative_ttl: got "-1s"; allowed: a duration such as "1s", "0.25s" or "250ms", from 0ms to 3600s"#,
     ),
-    (r#"{"resolve":{"retries":3}}"#, "resolve.retries: unknown field; allowed: RESOLVE"),
+    (
+        r#"{"resolve":{"retries":3}}"#,
+        "resolve.retries: unknown field; allowed: cluster, path, query, timeout, cache, max_in_flight",
+    ),
     (
         r#"{"resolve":{},"index":{}}"#,
-        "index: cannot stand beside `resolve`; got both `resolve` and `index`; allowed: exactly one of resolve, index, shuffle_shard",
+        "index: got both `resolve` and `index`; allowed: exactly one of resolve, index, shuffle_shard",
     ),
-    // fallback
     (r#"{"fallback":{}}"#, "fallback: `index` is missing; allowed: an object with index and target"),
     (
         r#"{"fallback":{"index":{"replicas":2}}}"#,
-        "fallback: `target` is missing; allowed: a target with exactly one of TARGETS",
+        "fallback.target: the field is missing; allowed: a target with exactly one of TARGETS",
     ),
     (
         r#"{"fallback":{"index":{},"target":{"authority":"{hostport}"}}}"#,
-        "fallback.target.authority: unknown placeholder {hostport}; allowed: a text with {index}",
+        r#"fallback.target.authority: got "{hostport}" with the unknown placeholder {hostport}; allowed: a text with {index}"#,
     ),
     (
         r#"{"index":{"hosts":["a:1"]},"fallback":{"index":{}}}"#,
-        "fallback: has no meaning here; allowed: only beside `resolve`: nothing else can fail",
+        "fallback: has no effect here; allowed: only with `resolve`",
     ),
-    // index
-    (
-        r#"{"index":{}}"#,
-        "the configuration: `target` is missing; allowed: a target with exactly one of TARGETS",
-    ),
-    (r#"{"index":[]}"#, "index: got []; allowed: an object with INDEX"),
-    (r#"{"index":{"mode":"fnv"}}"#, "index.mode: got \"fnv\"; allowed: hash or numeric"),
+    (r#"{"index":{}}"#, "target: the field is missing; allowed: a target with exactly one of TARGETS"),
+    (r#"{"index":[]}"#, "index: got []; allowed: an object"),
+    (r#"{"index":{"mode":"fnv"}}"#, r#"index.mode: got "fnv"; allowed: hash or numeric"#),
     (r#"{"index":{"replicas":0}}"#, "index.replicas: got 0; allowed: COUNT"),
     (r#"{"index":{"replicas":65537}}"#, "index.replicas: got 65537; allowed: COUNT"),
     (r#"{"index":{"base":-1}}"#, "index.base: got -1; allowed: a whole number from 0 to 1000000000"),
     (
         r#"{"index":{"hosts":["a:1"],"replicas":2}}"#,
-        "index.replicas: cannot stand beside `hosts`; allowed: one of them: a list says how many there are",
+        "index.replicas: cannot be combined with `hosts`; allowed: one of them: a list gives the number",
     ),
     (
         r#"{"index":{"hosts":["a:1"],"mode":"numeric"}}"#,
-        "index.hosts: cannot stand beside mode `numeric`; allowed: a list of hosts is indexed by the hash alone",
+        "index.hosts: cannot be combined with mode `numeric`; allowed: with mode `hash` only",
     ),
     (r#"{"index":{"hosts":[]}}"#, "index.hosts: got []; allowed: a list of at least one host:port"),
-    (r#"{"index":{"hosts":["a"]}}"#, "index.hosts[0]: got \"a\"; allowed: host:port"),
+    (r#"{"index":{"hosts":["a"]}}"#, r#"index.hosts[0]: got "a"; allowed: host:port"#),
     (
         r#"{"index":{"hosts":["a:1"]},"target":{"authority":"{index}:1"}}"#,
-        "target.authority: unknown placeholder {index}; allowed: a text with {host}",
+        r#"target.authority: got "{index}:1" with the unknown placeholder {index}; allowed: a text with {host}"#,
     ),
-    // shuffle_shard
-    (r#"{"shuffle_shard":{"size":2}}"#, "shuffle_shard.size: unknown field; allowed: SHARD"),
-    (r#"{"shuffle_shard":{"total_hosts":"8"}}"#, "shuffle_shard.total_hosts: got \"8\"; allowed: COUNT"),
+    (
+        r#"{"shuffle_shard":{"size":2}}"#,
+        "shuffle_shard.size: unknown field; allowed: total_hosts, shard_size, algorithm, base, hosts, pick, seed",
+    ),
+    (r#"{"shuffle_shard":{"total_hosts":"8"}}"#, r#"shuffle_shard.total_hosts: got "8"; allowed: COUNT"#),
     (r#"{"shuffle_shard":{"shard_size":2.5}}"#, "shuffle_shard.shard_size: got 2.5; allowed: COUNT"),
-    (r#"{"shuffle_shard":{"algorithm":"md5"}}"#, "shuffle_shard.algorithm: got \"md5\"; allowed: rendezvous or lua_djb2"),
-    (r#"{"shuffle_shard":{"pick":"best"}}"#, "shuffle_shard.pick: got \"best\"; allowed: PICKS"),
-    (r#"{"shuffle_shard":{"pick":{}}}"#, "shuffle_shard.pick: got {}; allowed: PICKS"),
-    (r#"{"shuffle_shard":{"pick":{"header":1}}}"#, "shuffle_shard.pick.header: got 1; allowed: a header's name"),
-    (r#"{"shuffle_shard":{"seed":""}}"#, "shuffle_shard.seed: got \"\"; allowed: a text that is not empty"),
+    (
+        r#"{"shuffle_shard":{"algorithm":"md5"}}"#,
+        r#"shuffle_shard.algorithm: got "md5"; allowed: rendezvous or lua_djb2"#,
+    ),
+    (
+        r#"{"shuffle_shard":{"pick":"best"}}"#,
+        r#"shuffle_shard.pick: got "best"; allowed: path, random, round_robin or an object with header"#,
+    ),
+    (
+        r#"{"shuffle_shard":{"pick":{}}}"#,
+        "shuffle_shard.pick: got {}; allowed: path, random, round_robin or an object with header",
+    ),
+    (
+        r#"{"shuffle_shard":{"pick":{"header":1}}}"#,
+        "shuffle_shard.pick.header: got 1; allowed: a header's name",
+    ),
+    (r#"{"shuffle_shard":{"seed":""}}"#, r#"shuffle_shard.seed: got ""; allowed: a text that is not empty"#),
     (
         r#"{"shuffle_shard":{"seed":"x","algorithm":"lua_djb2"}}"#,
-        "shuffle_shard.seed: cannot stand beside algorithm `lua_djb2`; allowed: with algorithm `rendezvous` only",
+        "shuffle_shard.seed: cannot be combined with algorithm `lua_djb2`; allowed: with algorithm `rendezvous` only",
     ),
     (
         r#"{"shuffle_shard":{"hosts":["a:1","b:1","A:1"]}}"#,
-        "shuffle_shard.hosts[2]: got \"A:1\" a second time; allowed: each host once",
+        r#"shuffle_shard.hosts[2]: got "A:1" a second time; allowed: each host once"#,
     ),
     (
         r#"{"shuffle_shard":{"hosts":["a:1"],"total_hosts":1}}"#,
-        "shuffle_shard.total_hosts: cannot stand beside `hosts`; allowed: one of them: a list says how many there are",
+        "shuffle_shard.total_hosts: cannot be combined with `hosts`; allowed: one of them: a list gives the number",
     ),
     (
         r#"{"response_headers":true}"#,
-        "response_headers: true has no meaning here; allowed: true only beside `shuffle_shard`",
+        "response_headers: has no effect here; allowed: true only with `shuffle_shard`",
     ),
     (r#"{"shuffle_shard":{},"response_headers":1}"#, "response_headers: got 1; allowed: true or false"),
-    (r#"{"per_route":""}"#, "per_route: got \"\"; allowed: a namespace of metadata"),
+    (r#"{"per_route":""}"#, r#"per_route: got ""; allowed: a namespace of metadata"#),
     (r#"{"metadata":{}}"#, "metadata: got {}; allowed: a namespace of metadata"),
-    // runtime, membership
     (r#"{"runtime":{}}"#, "runtime: got none of its fields; allowed: exactly one of rtds, admin"),
     (
         r#"{"runtime":{"rtds":{},"admin":{}}}"#,
-        "runtime.admin: cannot stand beside `rtds`; got both `rtds` and `admin`; allowed: exactly one of rtds, admin",
+        "runtime.admin: got both `rtds` and `admin`; allowed: exactly one of rtds, admin",
     ),
     (
         r#"{"runtime":{"prefix":"a.","rtds":{}}}"#,
-        "runtime.prefix: got \"a.\"; allowed: what the names of runtime values begin with, without a dot at its ends",
+        r#"runtime.prefix: got "a."; allowed: the start of the names of runtime values, without a dot at its ends"#,
     ),
     (
         r#"{"runtime":{"rtds":{"cluster":""}}}"#,
-        "runtime.rtds.cluster: got \"\"; allowed: the name of an Envoy cluster, of at most 100 bytes",
+        r#"runtime.rtds.cluster: got ""; allowed: the name of an Envoy cluster, of at most 100 bytes"#,
     ),
-    (r#"{"runtime":{"rtds":{"resource":1}}}"#, "runtime.rtds.resource: got 1; allowed: the name of a runtime resource"),
-    (r#"{"runtime":{"rtds":{"refresh":"1s"}}}"#, "runtime.rtds.refresh: unknown field; allowed: cluster, resource"),
+    (
+        r#"{"runtime":{"rtds":{"resource":1}}}"#,
+        "runtime.rtds.resource: got 1; allowed: the name of a runtime resource",
+    ),
+    (
+        r#"{"runtime":{"rtds":{"refresh":"1s"}}}"#,
+        "runtime.rtds.refresh: unknown field; allowed: cluster, resource",
+    ),
     (
         r#"{"runtime":{"admin":{"refresh":"1ms"}}}"#,
-        "runtime.admin.refresh: got \"1ms\"; allowed: a duration such as \"1s\", \"0.25s\" or \"250ms\", from 50ms to 3600s",
+        r#"runtime.admin.refresh: got "1ms"; allowed: a duration such as "1s", "0.25s" or "250ms", from 50ms to 3600s"#,
     ),
-    (r#"{"membership":{}}"#, "membership: `cluster` is missing; allowed: the cluster whose endpoints are counted"),
+    (
+        r#"{"membership":{}}"#,
+        "membership: `cluster` is missing; allowed: the cluster whose endpoints are counted",
+    ),
     (r#"{"membership":{"cluster":1}}"#, "membership.cluster: got 1; allowed: the name of an Envoy cluster"),
-    // target
-    (r#"{"target":"a"}"#, "target: got \"a\"; allowed: an object with TARGETS"),
+    (r#"{"target":"a"}"#, r#"target: got "a"; allowed: an object"#),
     (r#"{"target":{}}"#, "target: got none of its fields; allowed: exactly one of TARGETS"),
     (
         r#"{"target":{"authority":"server-{index}:80"}}"#,
-        "target.authority: unknown placeholder {index}; allowed: a text with {hostport}",
+        r#"target.authority: got "server-{index}:80" with the unknown placeholder {index}; allowed: a text with {hostport}"#,
     ),
     (
         r#"{"target":{"authority":"server:80"}}"#,
-        "target.authority: got \"server:80\"; allowed: a text with {hostport}",
+        r#"target.authority: got "server:80"; allowed: a text with {hostport}"#,
     ),
     (
         r#"{"target":{"authority":"{hostport"}}"#,
-        "target.authority: a brace without its partner; allowed: a text with {hostport}",
+        r#"target.authority: got "{hostport" with a brace without its partner; allowed: a text with {hostport}"#,
     ),
     (
         r#"{"target":{"authority":"a b {hostport}"}}"#,
-        "target.authority: got \"a b {hostport}\"; allowed: a text with {hostport} that is well-formed once it is filled in",
+        r#"target.authority: got "a b {hostport}"; allowed: a text with {hostport} that is well-formed once the placeholder is replaced"#,
     ),
     (
         r#"{"target":{"authority":"{hostport}","dynamic_host":"{hostport}"}}"#,
-        "target.dynamic_host: cannot stand beside `authority`; got both `authority` and `dynamic_host`; allowed: exactly one of TARGETS",
+        "target.dynamic_host: got both `authority` and `dynamic_host`; allowed: exactly one of TARGETS",
     ),
-    (r#"{"target":{"dynamic_host":"x"}}"#, "target.dynamic_host: got \"x\"; allowed: a text with {hostport}"),
+    (
+        r#"{"target":{"dynamic_host":"x"}}"#,
+        r#"target.dynamic_host: got "x"; allowed: a text with {hostport}"#,
+    ),
     (
         r#"{"target":{"header":{"name":"x-a"}}}"#,
-        "target.header: got {\"name\":\"x-a\"}; allowed: an object with both name and value",
+        "target.header: `name` or `value` is missing; allowed: an object with both name and value",
     ),
     (
         r#"{"target":{"header":{"name":"Host","value":"{hostport}"}}}"#,
-        "target.header.name: got \"Host\"; allowed: a header that is not HTTP's own",
+        r#"target.header.name: got "Host"; allowed: a header's name, but not one of HTTP's own"#,
     ),
     (
         r#"{"target":{"header":{"name":"x-a","value":"a\r\n{hostport}"}}}"#,
-        "target.header.value: got \"a\u{fffd}\u{fffd}{hostport}\"; allowed: a text with {hostport} that is well-formed once it is filled in",
+        r#"target.header.value: got "a\r\n{hostport}"; allowed: a text with {hostport} that is well-formed once the placeholder is replaced"#,
     ),
     (
         r#"{"target":{"authority":"{hostport}0"}}"#,
-        "target.authority: got \"{hostport}0\"; allowed: a text with {hostport} that is well-formed once it is filled in",
+        r#"target.authority: got "{hostport}0"; allowed: a text with {hostport} that is well-formed once the placeholder is replaced"#,
     ),
-    (r#"{"target":{"authority":true}}"#, "target.authority: got true; allowed: a text with {hostport}"),
-    // allowed_targets
-    (r#"{"allowed_targets":"a:80"}"#, "allowed_targets: got \"a:80\"; allowed: LIST"),
-    (r#"{"allowed_targets":[]}"#, "allowed_targets: got []; allowed: LIST"),
-    (r#"{"allowed_targets":["a:80",8]}"#, "allowed_targets[1]: got 8; allowed: LIST"),
+    (r#"{"target":{"authority":true}}"#, "target.authority: got true; allowed: a text"),
+    (r#"{"allowed_targets":"a:80"}"#, r#"allowed_targets: got "a:80"; allowed: a list"#),
+    (r#"{"allowed_targets":[]}"#, "allowed_targets: got []; allowed: a list of at least one host:port"),
+    (
+        r#"{"allowed_targets":["a:80",8]}"#,
+        "allowed_targets[1]: got 8; allowed: host:port with `*` for part of a label",
+    ),
     (
         r#"{"allowed_targets":["http://a:80"]}"#,
-        "allowed_targets[0]: got \"http://a:80\"; allowed: host:port with `*` for part of a label, but a host has letters, digits, `-`, `_`, `.` and `*` only",
+        r#"allowed_targets[0]: got "http://a:80"; allowed: host:port with `*` for part of a label, but a host has letters, digits, `-`, `_`, `.` and `*` only"#,
     ),
     (
         r#"{"allowed_targets":["a:99999"]}"#,
-        "allowed_targets[0]: got \"a:99999\"; allowed: host:port with `*` for part of a label, but a port is a number from 1 to 65535",
+        r#"allowed_targets[0]: got "a:99999"; allowed: host:port with `*` for part of a label, but a port is a number from 1 to 65535"#,
     ),
     (
         r#"{"allowed_targets":["a:08081"]}"#,
-        "allowed_targets[0]: got \"a:08081\"; allowed: host:port with `*` for part of a label, but a port is a number from 1 to 65535",
+        r#"allowed_targets[0]: got "a:08081"; allowed: host:port with `*` for part of a label, but a port is a number from 1 to 65535"#,
     ),
-    // on_error
-    (r#"{"on_error":"ignore"}"#, "on_error: got \"ignore\"; allowed: reject or continue"),
-    (r#"{"on_error":{"a":[1,null]}}"#, "on_error: got {\"a\":[1,null]}; allowed: reject or continue"),
+    (r#"{"on_error":"ignore"}"#, r#"on_error: got "ignore"; allowed: reject or continue"#),
+    (
+        r#"{"on_error":{"a":[1,null]}}"#,
+        "on_error.a[1]: got null; allowed: a value; to use the default, leave the field out",
+    ),
+    (r#"{"on_error":null}"#, "on_error: got null; allowed: a value; to use the default, leave the field out"),
+    (
+        r#"{"index":{"replicas":2,"replicas":3}}"#,
+        "index: duplicate member `replicas` at line 1 column 36; allowed: each member once",
+    ),
+    (
+        r#"{"key":{"query":"a"},"key":{"query":"b"}}"#,
+        "the configuration: duplicate member `key` at line 1 column 41; allowed: each member once",
+    ),
+    (r#"{"key":["a"]}"#, r#"key: got ["a"]; allowed: an object"#),
+    (r#"{"resolve":["a"]}"#, r#"resolve: got ["a"]; allowed: an object"#),
+    (
+        r#"{"allowed_targets":[null]}"#,
+        "allowed_targets[0]: got null; allowed: a value; to use the default, leave the field out",
+    ),
+    (r#"{"index":{"hosts":"a:1"}}"#, r#"index.hosts: got "a:1"; allowed: a list"#),
+    (
+        r#"{"response_headers":null}"#,
+        "response_headers: got null; allowed: a value; to use the default, leave the field out",
+    ),
 ];
 
-/// Lists that recur in the messages.
+/// Texts that recur in the messages.
 const SHORTHANDS: &[(&str, &str)] = &[
     (
         "FIELDS",
         "key, path_prefix, resolve, index, shuffle_shard, target, allowed_targets, on_error, fallback, response_headers, metadata, runtime, membership, per_route",
     ),
-    ("RESOLVE", "cluster, path, query, timeout, cache, max_in_flight"),
-    ("CACHE", "ttl, max_entries, negative_ttl, stale_if_error"),
     ("TARGETS", "authority, dynamic_host, header"),
-    ("INDEX", "mode, replicas, base, hosts"),
-    ("SHARD", "total_hosts, shard_size, algorithm, base, hosts, pick, seed"),
+    ("KEYS", "query, header, cookie, path_segment"),
     ("COUNT", "a whole number from 1 to 65536"),
-    ("PICKS", "path, random, round_robin or an object with header"),
-    ("DURATION", "a duration such as \"1s\", \"0.25s\" or \"250ms\", from 1ms to 3600s"),
-    ("LIST", "a list of at least one host:port, in which `*` stands for part of a label"),
+    ("DURATION", r#"a duration such as "1s", "0.25s" or "250ms", from 1ms to 3600s"#),
 ];
 
 #[test]
-fn every_mistake_is_named() {
+fn every_mistake_is_named_with_its_path_and_value() {
     for (text, expected) in CASES {
         let expected =
             SHORTHANDS.iter().fold((*expected).to_owned(), |text, (name, list)| text.replace(name, list));
@@ -272,15 +318,15 @@ fn every_mistake_is_named() {
 }
 
 #[test]
-fn a_route_has_what_a_plugin_has_but_for_what_concerns_the_whole() {
-    let route =
-        |text: &str| config::parse_for_route(&pinroute_core::json::parse(text.as_bytes()).expect(text));
-    assert_eq!(route("{}"), config::parse(b"{}"));
+fn a_route_has_the_plugins_fields_but_those_of_the_plugin_as_a_whole() {
+    let route = |text: &str| config::parse_route(&serde_json::from_str(text).expect(text));
+    let plugin = |text: &str| config::parse(text.as_bytes()).map(|plugin| plugin.config);
+    assert_eq!(route("{}"), plugin("{}"));
     let config = r#"{"index":{"hosts":["a:1"]}}"#;
-    assert_eq!(route(config), config::parse(config.as_bytes()));
-    assert_eq!(route(&serde_json::json!({ "json": config }).to_string()), config::parse(config.as_bytes()));
+    assert_eq!(route(config), plugin(config));
+    assert_eq!(route(&serde_json::json!({ "json": config }).to_string()), plugin(config));
     let message = |text| route(text).expect_err(text).to_string();
-    assert!(message(r#"{"per_route":"x"}"#).starts_with("per_route: unknown field; allowed: key, "));
+    assert!(message(r#"{"per_route":"x"}"#).starts_with("per_route: cannot be set for a route; allowed: "));
     assert!(message(r#"{"json":"{"}"#).starts_with("the configuration: not JSON"));
     assert!(message(r#"{"json":"{}","index":{}}"#).starts_with("json: unknown field"));
     assert!(message("3").starts_with("the configuration: got 3"));

@@ -10,8 +10,8 @@
 #[path = "vectors/digest.rs"]
 mod digest;
 
-use digest::{digest, keys, Digest, DIGESTS};
-use pinroute_core::shuffle::{Algorithm, Assigner, Hosts};
+use digest::{DIGESTS, Digest, digest, keys};
+use pinroute_core::shard::{Algorithm, Assigner, Hosts, Scratch};
 use serde::{Deserialize, Serialize};
 
 const VECTORS: &str = include_str!("vectors/rendezvous.json");
@@ -32,9 +32,15 @@ struct Vector {
 }
 
 /// As in `x-shard-assignment`.
-fn assignment(assigner: &mut Assigner, key: &str, total_hosts: u32, shard_size: u32) -> String {
+fn assignment(
+    assigner: &Assigner,
+    scratch: &mut Scratch,
+    key: &str,
+    total_hosts: u32,
+    shard_size: u32,
+) -> String {
     let mut shard = Vec::new();
-    assigner.assign(key.as_bytes(), total_hosts, shard_size, &mut shard);
+    assigner.assign(key.as_bytes(), total_hosts, shard_size, scratch, &mut shard);
     shard.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 
@@ -46,9 +52,10 @@ fn every_vector_is_reproduced() {
     for mut vector in vectors {
         let hosts = vector.hosts.clone().map_or(Hosts::Numbered, Hosts::Named);
         assert_ne!(vector.hosts.is_some(), vector.total_hosts.is_some());
-        let mut assigner = Assigner::new(Algorithm::Rendezvous, &hosts, vector.seed.as_deref());
+        let (assigner, mut scratch) =
+            (Assigner::new(Algorithm::Rendezvous, &hosts, vector.seed.as_deref()), Scratch::default());
         let total_hosts = vector.total_hosts.unwrap_or(0);
-        vector.assignment = assignment(&mut assigner, &vector.key, total_hosts, vector.shard_size);
+        vector.assignment = assignment(&assigner, &mut scratch, &vector.key, total_hosts, vector.shard_size);
         lines.push(serde_json::to_string(&vector).unwrap());
     }
     let right = format!("[\n{}\n]\n", lines.join(",\n"));
@@ -61,9 +68,11 @@ fn every_vector_is_reproduced() {
 
 #[test]
 fn the_digests_of_ten_thousand_assignments() {
-    let mut assigner = Assigner::new(Algorithm::Rendezvous, &Hosts::Numbered, None);
+    let (assigner, mut scratch) =
+        (Assigner::new(Algorithm::Rendezvous, &Hosts::Numbered, None), Scratch::default());
     for Digest { total_hosts, shard_size, value } in DIGESTS {
-        let assignments = keys().map(|key| assignment(&mut assigner, &key, total_hosts, shard_size));
+        let assignments =
+            keys().map(|key| assignment(&assigner, &mut scratch, &key, total_hosts, shard_size));
         assert_eq!(
             format!("{:#x}", digest(assignments)),
             format!("{value:#x}"),

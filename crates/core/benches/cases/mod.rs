@@ -1,12 +1,20 @@
 //! What is measured, by time (`core.rs`) and by instructions (`instructions.rs`).
 
 use pinroute_core::config;
-use pinroute_core::live::{compile, Compiled, Live, Scalar, Snapshot};
-use pinroute_core::plan::{Memory, Plan, RequestHead};
-use pinroute_core::shuffle::{Algorithm, Assigner, Hosts};
-use pinroute_core::step::{Answer, Step};
-use pinroute_core::where_answer::hostport;
+use pinroute_core::decision::Decision;
+use pinroute_core::live::compile::{Compiled, Compiler};
+use pinroute_core::live::snapshot::Snapshot;
+use pinroute_core::live::value::Scalar;
+use pinroute_core::live::values::LiveValues;
+use pinroute_core::request::{Property, Request};
+use pinroute_core::response::{Response, hostport};
+use pinroute_core::router::Router;
+use pinroute_core::shard::{Algorithm, Assigner, Hosts, Scratch};
+use pinroute_core::time::Time;
+use pinroute_core::worker::Worker;
+use std::borrow::Cow;
 use std::hint::black_box;
+use std::sync::Arc;
 
 const OVERRIDES: u32 = 100_000;
 
@@ -21,16 +29,16 @@ const RESOLVE: &str = r#"{"key":{"query":"client_id"},"resolve":{"cache":{"ttl":
     "target":{"authority":"{hostport}"},"allowed_targets":["poc-routing-server-*:8081"]}"#;
 const ANSWER: &[u8] = br#"{"client_id":"customer-000000007","hostport":"poc-routing-server-2:8081"}"#;
 
-/// One thing that is done over and over.
+/// The work that is measured, repeated.
 pub type Work = Box<dyn FnMut()>;
 
-/// What is measured.
+/// A case.
 pub struct Case {
     /// Its name.
     pub name: &'static str,
-    /// How often it has to be done to be measured by its instructions.
+    /// How many repetitions count its instructions.
     pub times: u64,
-    /// Prepares it.
+    /// Prepares the work.
     pub prepare: fn() -> Work,
 }
 
@@ -75,13 +83,18 @@ struct Head {
     customer: Vec<u8>,
 }
 
-impl RequestHead for Head {
-    fn path(&self) -> Option<Vec<u8>> {
-        Some(self.path.clone())
+impl Request for Head {
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        // As a host call returns it.
+        Some(Cow::Owned(self.path.clone()))
     }
 
-    fn header(&self, _name: &str) -> Option<Vec<u8>> {
-        Some(self.customer.clone())
+    fn header(&self, _name: &str) -> Option<Cow<'_, [u8]>> {
+        Some(Cow::Owned(self.customer.clone()))
+    }
+
+    fn property(&self, _property: Property) -> Option<Cow<'_, [u8]>> {
+        None
     }
 }
 
@@ -94,38 +107,56 @@ fn head(number: u32) -> Head {
     Head { path: format!("/join?client_id={customer}").into_bytes(), customer: customer.into_bytes() }
 }
 
-/// The shard of a key that nothing is remembered about.
+/// The shard of a key that is not in the cache.
 fn assign(algorithm: Algorithm, hosts: u32) -> Work {
-    let mut assigner = Assigner::new(algorithm, &Hosts::Numbered, None);
-    let (mut shard, key) = (Vec::new(), customer(7));
-    Box::new(move || assigner.assign(black_box(key.as_bytes()), hosts, 2, &mut shard))
+    let assigner = Assigner::new(algorithm, &Hosts::Numbered, None);
+    let (mut scratch, mut shard, key) = (Scratch::default(), Vec::new(), customer(7));
+    Box::new(move || assigner.assign(black_box(key.as_bytes()), hosts, 2, &mut scratch, &mut shard))
 }
 
-fn plan(config: &str) -> Plan {
-    Plan::new(config::parse(config.as_bytes()).unwrap())
+/// A router and the state of one thread.
+struct State {
+    router: Arc<Router>,
+    worker: Worker<()>,
+    live: LiveValues,
 }
 
-/// A request's whole decision, once its key is known.
+impl State {
+    fn new(config: &str) -> Self {
+        let config = config::parse(config.as_bytes()).unwrap().config;
+        Self { router: Router::new(config), worker: Worker::new([1, 2, 3]), live: LiveValues::default() }
+    }
+
+    /// The whole decision on a request, with the resolver's response if it is called.
+    fn decide(&mut self, head: &Head) {
+        let Self { router, worker, live } = self;
+        if let Decision::Call(call) = router.on_request(worker, head, live, Time::default(), || ()) {
+            worker.on_sent(call, 1);
+            let response = Response::Complete { status: 200, body: ANSWER };
+            let resolved = worker.on_response(1, response, Time::default()).unwrap();
+            black_box(resolved.router.on_resolved(worker, &resolved.answer, head, live));
+        }
+        worker.recorder().counted().for_each(drop);
+    }
+}
+
+/// The decision on a request whose key is known.
 fn decide(config: &str) -> Work {
-    let (plan, mut memory, head) = (plan(config), Memory::new(1), head(7));
-    let answer = Answer::Response { status: 200, body: ANSWER };
-    plan.on_answer(&mut memory, Some(&head.customer), answer, &Live::default(), 0);
-    Box::new(move || drop(black_box(plan.on_request(&mut memory, black_box(&head), &Live::default(), 0))))
+    let (mut state, head) = (State::new(config), head(7));
+    state.decide(&head);
+    Box::new(move || state.decide(black_box(&head)))
 }
 
-/// A request with a key that no request had before: what is asked, and what becomes of the answer.
+/// The decision on a request whose key is new: the call, and the verdict that follows from the response.
 fn resolve_new() -> Work {
-    let (plan, mut memory, mut number) = (plan(RESOLVE), Memory::new(1), 0);
-    let answer = Answer::Response { status: 200, body: ANSWER };
+    let (mut state, mut number) = (State::new(RESOLVE), 0);
     Box::new(move || {
         number += 1;
-        if let Step::Ask(question) = plan.on_request(&mut memory, &head(number), &Live::default(), 0) {
-            plan.on_answer(&mut memory, question.key.as_deref(), answer, &Live::default(), 0);
-        }
+        state.decide(&head(number));
     })
 }
 
-/// The resolver's answer.
+/// The resolver's response.
 fn answer() -> Work {
     Box::new(|| drop(black_box(hostport(black_box(ANSWER)))))
 }
@@ -135,9 +166,10 @@ fn compiler() -> impl FnMut() -> Compiled {
         .map(|number| format!("shuffle_sharding.customer.{}.shard_size", customer(number)))
         .collect();
     move || {
-        compile("shuffle_sharding", 1, &Snapshot::default(), &mut |visit| {
-            names.iter().for_each(|name| visit(name, Scalar::Number(3.0)));
-        })
+        let last = Snapshot::default();
+        let mut compiler = Compiler::new("shuffle_sharding", &last);
+        names.iter().for_each(|name| compiler.add(name, Scalar::Number(3.0)));
+        compiler.finish(1)
     }
 }
 
@@ -149,7 +181,7 @@ fn compiling() -> Work {
 
 /// A customer among them.
 fn look_up() -> Work {
-    let snapshot = Snapshot::open(compiler()().bytes).unwrap();
+    let snapshot = compiler()().snapshot;
     let keys: Vec<String> = (0..10_000).map(|number| customer(number * 10)).collect();
     let mut next = 0;
     Box::new(move || {

@@ -1,36 +1,81 @@
-//! A plugin's configuration: from JSON text to values that have been checked.
+//! The configuration: JSON text, or a `google.protobuf.Struct`, to validated values.
+//!
+//! [`wire`] is what users write, [`validated`] what the rest of the crate uses. An error names the path of the field,
+//! the offending value and what is allowed.
 
-mod node;
-mod outside;
-mod read;
-mod strategy;
+mod error;
+mod scalar;
+#[cfg(feature = "schema")]
+mod schema;
+pub(crate) mod unique;
+mod validate;
+mod validated;
+mod wire;
 
-pub use node::ConfigError;
-pub use pinroute_hot::config::*;
+pub use error::ConfigError;
+#[cfg(feature = "schema")]
+pub use schema::schema;
+pub use validated::{
+    AdminConfig, CacheConfig, Config, Fallback, Hosts, IndexConfig, MembershipConfig, OnError, Pick,
+    PluginConfig, ResolveConfig, RuntimeConfig, RuntimeSource, ShuffleConfig, Strategy,
+};
 
-use crate::json::Value;
+use crate::protobuf::struct_to_json;
+use prost::Message;
+use prost_types::Struct;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use unique::UniqueValue;
 
-/// Reads and checks a plugin's configuration: JSON text, or the bytes of a `google.protobuf.Struct`.
-/// Nothing, or an object without members, stands for the seeds' `routing.lua`: `/join`, the parameter
-/// `client_id`, the cluster `resolver`.
+/// Reads a plugin's configuration: JSON text, or a serialized `google.protobuf.Struct`. An empty one stands for the
+/// seeds' `routing.lua`: `/join`, the parameter `client_id`, the cluster `resolver`.
 ///
 /// # Errors
-/// The first mistake, with the path of its field.
-pub fn parse(text: &[u8]) -> Result<Config, ConfigError> {
-    read::document(text).and_then(|document| read::plugin(&document)).map_err(|mistake| *mistake)
+/// The first mistake.
+pub fn parse(bytes: &[u8]) -> Result<PluginConfig, ConfigError> {
+    validate::plugin(read(&document(bytes)?)?)
 }
 
-/// Checks a configuration out of a route's metadata. It is one like the plugin's, without what belongs
-/// to the plugin as a whole. An object whose only member is `json`, a string, holds it as JSON text.
+/// Reads a route's configuration out of its metadata. It is one like the plugin's, without the fields that concern
+/// the plugin as a whole. An object whose only member is `json`, a string, holds it as JSON text.
 ///
 /// # Errors
-/// The first mistake, with the path of its field.
-pub fn parse_for_route(value: &Value) -> Result<Config, ConfigError> {
-    match value.as_object().filter(|members| members.len() == 1).and_then(|members| members.get("json")) {
-        Some(Value::String(text)) => {
-            read::document(text.as_bytes()).and_then(|document| read::route(&document))
-        }
-        _ => read::route(value),
+/// The first mistake.
+pub fn parse_route(value: &Value) -> Result<Config, ConfigError> {
+    let text = value.as_object().filter(|members| members.len() == 1).and_then(|members| members.get("json"));
+    match text {
+        Some(Value::String(text)) => validate::route(read(&document(text.as_bytes())?)?),
+        _ => validate::route(read(value)?),
     }
-    .map_err(|mistake| *mistake)
+}
+
+/// JSON text, or a serialized Struct: Envoy hands a Struct over in this form.
+fn document(bytes: &[u8]) -> Result<Value, ConfigError> {
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Value::Object(Map::new()));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let mut track = serde_path_to_error::Track::new();
+    let read = UniqueValue::deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
+    let error = match read.and_then(|UniqueValue(document)| json.end().map(|()| document)) {
+        Ok(document) => return Ok(document),
+        Err(error) => error,
+    };
+    // The first byte of a Struct is a line feed, which may begin JSON too, but a whole Struct is never JSON.
+    match Struct::decode(bytes) {
+        Ok(object) => Ok(struct_to_json(object)),
+        Err(_) if error.is_data() => {
+            Err(ConfigError::new(error::text(&track.path()), error.to_string(), "each member once"))
+        }
+        Err(_) => Err(ConfigError::new("", format!("not JSON: {error}"), "a JSON object")),
+    }
+}
+
+fn read(document: &Value) -> Result<wire::Document, ConfigError> {
+    if !document.is_object() {
+        return Err(ConfigError::value("", document, "an object"));
+    }
+    error::refuse_null(document, "")?;
+    serde_path_to_error::deserialize(document)
+        .map_err(|error| ConfigError::from_serde(document, error.path(), &error.inner().to_string()))
 }

@@ -1,149 +1,99 @@
-//! From runtime entries, whoever sent them, to a snapshot.
+//! Compiles runtime entries, from whichever source, to a snapshot.
 
-use super::{in_range, Builder, Number, Snapshot};
-use std::fmt;
+use super::snapshot::{Builder, Snapshot};
+use super::value::{Number, Scalar, Skipped};
 
-/// The value of a runtime entry.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Scalar<'v> {
-    /// A number.
-    Number(f64),
-    /// Text, which may hold a number or a truth value.
-    Text(&'v str),
-    /// True or false.
-    Bool(bool),
-    /// Something that is no single value.
-    Other,
-}
-
-impl Scalar<'_> {
-    /// A whole number from 1 to the most hosts there may be.
-    pub fn count(&self) -> Option<u32> {
-        let number = match self {
-            Self::Number(number) if number.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(number) => {
-                Some(*number as u32)
-            }
-            // Digits only: `parse` would take a sign as well.
-            Self::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
-            _ => None,
-        };
-        number.filter(|number| in_range(*number))
-    }
-
-    fn truth(&self) -> Option<bool> {
-        match self {
-            Self::Bool(truth) => Some(*truth),
-            Self::Text("true") => Some(true),
-            Self::Text("false") => Some(false),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Scalar<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // Exact digits do not matter in a message, and their code would be large.
-            Self::Number(number) if number.abs() < 1e15 => {
-                let thousandths = (number.abs() * 1000.0) as u64;
-                let sign = if *number < 0.0 { "-" } else { "" };
-                write!(f, "{sign}{}", thousandths / 1000)?;
-                match thousandths % 1000 {
-                    0 => Ok(()),
-                    fraction => write!(f, ".{fraction:03}"),
-                }
-            }
-            Self::Number(_) => f.write_str("a huge number"),
-            Self::Text(text) => {
-                write!(f, "\"{}\"", text.chars().take(60).filter(|c| !c.is_control()).collect::<String>())
-            }
-            Self::Bool(truth) => f.write_str(if *truth { "true" } else { "false" }),
-            Self::Other => f.write_str("no single value"),
-        }
-    }
-}
-
-/// An entry that says nothing usable. What it said before still holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
-    /// The entry's name.
-    pub key: String,
-    /// Its value, near enough for a message.
-    pub value: String,
-}
-
-/// What came of an update.
+/// The result of compiling an update.
 #[derive(Clone, Debug)]
 pub struct Compiled {
-    /// The snapshot, for [`Snapshot::open`].
-    pub bytes: Vec<u8>,
-    /// What could not be used, at most [`MOST_SKIPPED`].
+    /// The values.
+    pub snapshot: Snapshot,
+    /// The entries that could not be used, at most [`MAX_SKIPPED`].
     pub skipped: Vec<Skipped>,
 }
 
-/// How many unusable entries are told one by one.
-const MOST_SKIPPED: usize = 100;
+/// How many unusable entries are reported one by one.
+const MAX_SKIPPED: usize = 100;
 
-/// What is called with the name and the value of each entry.
-pub type Visitor<'v> = dyn FnMut(&str, Scalar<'_>) + 'v;
-
-/// Compiles the entries that `visit_all` visits and that begin with `prefix` and a dot. Where a value is
-/// not usable, what `last` said is kept.
+/// Compiles the entries whose names begin with a prefix and a dot.
 ///
-/// `PREFIX.customer.KEY.shard_size` is believed before `PREFIX.KEY.shard_size`, in whatever order they come.
-pub fn compile(
-    prefix: &str,
-    version: u64,
-    last: &Snapshot,
-    visit_all: &mut dyn FnMut(&mut Visitor<'_>),
-) -> Compiled {
-    let mut builder = Builder::default();
-    let mut short_names = Vec::new();
-    let mut skipped = Vec::new();
-    visit_all(&mut |name, value| {
-        let Some(rest) = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else { return };
-        let mut skip = || {
-            if skipped.len() < MOST_SKIPPED {
-                skipped.push(Skipped { key: name.to_owned(), value: value.to_string() });
+/// `PREFIX.customer.KEY.shard_size` has precedence over `PREFIX.KEY.shard_size`, in whatever order they come.
+#[derive(Debug)]
+pub struct Compiler<'a> {
+    prefix: &'a str,
+    last: &'a Snapshot,
+    builder: Builder,
+    short_names: Vec<(String, u32)>,
+    skipped: Vec<Skipped>,
+}
+
+impl<'a> Compiler<'a> {
+    /// A compiler for entries under `prefix`. Where a value cannot be used, the one in `last` is kept.
+    pub fn new(prefix: &'a str, last: &'a Snapshot) -> Self {
+        let (builder, short_names, skipped) = (Builder::default(), Vec::new(), Vec::new());
+        Self { prefix, last, builder, short_names, skipped }
+    }
+
+    /// Adds an entry by its full name.
+    pub fn add(&mut self, name: &str, value: Scalar<'_>) {
+        let Some(rest) = name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix('.')) else {
+            return;
+        };
+        let last = self.last;
+        let usable = match rest {
+            "total_hosts" => {
+                let count = value.count();
+                self.builder.total_hosts = count.or_else(|| last.number(Number::TotalHosts));
+                count.is_some()
             }
-        };
-        let mut number = |last: Option<u32>| {
-            value.count().or_else(|| {
-                skip();
-                last
-            })
-        };
-        match rest {
-            "total_hosts" => builder.total_hosts = number(last.number(Number::TotalHosts)),
-            "default_shard_size" => builder.default_shard_size = number(last.number(Number::ShardSize)),
-            "replicas" => builder.replicas = number(last.number(Number::Replicas)),
+            "default_shard_size" => {
+                let count = value.count();
+                self.builder.default_shard_size = count.or_else(|| last.number(Number::ShardSize));
+                count.is_some()
+            }
+            "replicas" => {
+                let count = value.count();
+                self.builder.replicas = count.or_else(|| last.number(Number::Replicas));
+                count.is_some()
+            }
             "enabled" => {
-                builder.enabled = value.truth().or_else(|| {
-                    skip();
-                    last.enabled()
-                });
+                let truth = value.truth();
+                self.builder.enabled = truth.or_else(|| last.enabled());
+                truth.is_some()
             }
-            _ => {
-                let Some(key) = rest.strip_suffix(".shard_size") else { return };
-                let (key, is_long) = match key.strip_prefix("customer.") {
-                    Some(key) => (key, true),
-                    None => (key, false),
-                };
-                if let Some(size) = number(last.shard_size_of(key.as_bytes())) {
-                    if is_long {
-                        builder.add(key.as_bytes(), size);
-                    } else {
-                        short_names.push((key.to_owned(), size));
-                    }
-                }
+            _ => match rest.strip_suffix(".shard_size") {
+                Some(key) => self.add_key(key, value.count()),
+                None => return,
+            },
+        };
+        if !usable && self.skipped.len() < MAX_SKIPPED {
+            self.skipped.push(Skipped { name: name.to_owned(), value: value.to_string() });
+        }
+    }
+
+    fn add_key(&mut self, key: &str, count: Option<u32>) -> bool {
+        let (key, is_long) = match key.strip_prefix("customer.") {
+            Some(key) => (key, true),
+            None => (key, false),
+        };
+        if let Some(size) = count.or_else(|| self.last.shard_size_of(key.as_bytes())) {
+            if is_long {
+                self.builder.add(key.as_bytes(), size);
+            } else {
+                self.short_names.push((key.to_owned(), size));
             }
         }
-    });
-    // The first one added counts.
-    for (key, size) in short_names {
-        builder.add(key.as_bytes(), size);
+        count.is_some()
     }
-    Compiled { bytes: builder.build(version), skipped }
+
+    /// The snapshot of this version.
+    pub fn finish(mut self, version: u64) -> Compiled {
+        // The builder keeps the first size of a key.
+        for (key, size) in self.short_names {
+            self.builder.add(key.as_bytes(), size);
+        }
+        Compiled { snapshot: self.builder.build(version), skipped: self.skipped }
+    }
 }
 
 #[cfg(test)]
@@ -151,18 +101,15 @@ mod tests {
     use super::*;
 
     fn compiled(last: &Snapshot, entries: &[(&str, Scalar<'_>)]) -> (Snapshot, Vec<String>) {
-        let compiled = compile("shuffle_sharding", 1, last, &mut |visit| {
-            for (key, value) in entries {
-                visit(key, *value);
-            }
-        });
-        let skipped =
-            compiled.skipped.iter().map(|skipped| format!("{}={}", skipped.key, skipped.value)).collect();
-        (Snapshot::open(compiled.bytes).unwrap(), skipped)
+        let mut compiler = Compiler::new("shuffle_sharding", last);
+        entries.iter().for_each(|(name, value)| compiler.add(name, *value));
+        let Compiled { snapshot, skipped } = compiler.finish(1);
+        let skipped = skipped.iter().map(|skipped| format!("{}={}", skipped.name, skipped.value)).collect();
+        (snapshot, skipped)
     }
 
     #[test]
-    fn both_spellings_of_a_customers_size_are_read() {
+    fn both_spellings_of_a_customers_size_are_accepted() {
         let (snapshot, skipped) = compiled(
             &Snapshot::default(),
             &[
@@ -185,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unusable_leaves_what_was_said_before() {
+    fn an_unusable_value_leaves_the_last_good_one() {
         let (good, _) = compiled(
             &Snapshot::default(),
             &[
@@ -229,7 +176,7 @@ mod tests {
         assert_eq!(
             (gone.number(Number::TotalHosts), gone.shard_size_of(b"a")),
             (None, None),
-            "no longer said"
+            "an absent value is not kept"
         );
     }
 }

@@ -2,12 +2,13 @@
 
 use std::cmp::Reverse;
 
-use pinroute_core::index::fnv1a_64;
-use pinroute_core::shuffle::{mix, Algorithm};
+use pinroute_core::hash::fnv1a_64;
+use pinroute_core::hash::mix;
+use pinroute_core::shard::Algorithm;
 
 use crate::checks::{all_sets, covered, load, one_host_more, overlap, uniform};
 use crate::families::FAMILIES;
-use crate::stats::{chi_square_bounds, Verdict};
+use crate::stats::{Verdict, chi_square_bounds};
 use crate::{assigner, holds};
 
 /// The hosts with the highest scores.

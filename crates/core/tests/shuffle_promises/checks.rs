@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::families::Family;
-use crate::stats::{binomial, mean, Counts, Verdict};
+use crate::stats::{Counts, Verdict, binomial, mean};
 use crate::theory;
 
 /// (key, N, k) → shard, best first.

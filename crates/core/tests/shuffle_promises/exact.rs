@@ -1,6 +1,6 @@
 //! The promises that hold for each single shard: the second half of 3, 4 and 7.
 
-use pinroute_core::shuffle::{Algorithm, Assigner, Hosts};
+use pinroute_core::shard::{Algorithm, Assigner, Hosts, Scratch};
 
 use crate::checks::host_added;
 use crate::families::FAMILIES;
@@ -15,10 +15,11 @@ fn names(hosts: u32) -> Vec<String> {
 
 /// Shards of named hosts, as places in the list.
 fn named(list: &[String]) -> impl FnMut(&str, u32) -> Vec<u32> {
-    let mut assigner = Assigner::new(Algorithm::Rendezvous, &Hosts::Named(list.to_vec()), None);
+    let (assigner, mut scratch) =
+        (Assigner::new(Algorithm::Rendezvous, &Hosts::Named(list.to_vec()), None), Scratch::default());
     move |key, size| {
         let mut shard = Vec::new();
-        assigner.assign(key.as_bytes(), 0, size, &mut shard);
+        assigner.assign(key.as_bytes(), 0, size, &mut scratch, &mut shard);
         shard
     }
 }
@@ -120,7 +121,7 @@ fn promise_7_the_order_of_the_list_does_not_matter() {
     orders[0].reverse();
     orders[1].rotate_left(7);
     orders[2].sort();
-    orders[3].sort_by_key(|name| pinroute_core::index::fnv1a_64(name.as_bytes()));
+    orders[3].sort_by_key(|name| pinroute_core::hash::fnv1a_64(name.as_bytes()));
     let mut listed = named(&list);
     for order in orders {
         assert_ne!(order, list);
@@ -144,7 +145,8 @@ fn promise_7_the_order_of_the_list_does_not_matter() {
 
 #[test]
 fn promise_7_hosts_named_by_their_numbers_are_the_numbered_hosts() {
-    let mut by_name = named(&(0..20).map(|number: u32| number.to_string()).collect::<Vec<_>>());
+    let names: Vec<String> = (0..20).map(|number: u32| number.to_string()).collect();
+    let mut by_name = named(&names);
     let mut by_number = assigner(Algorithm::Rendezvous, None);
     for key in (0..KEYS).map(FAMILIES[0].key) {
         assert_eq!(by_name(&key, 4), by_number(&key, 20, 4));

@@ -13,14 +13,14 @@ mod stats;
 #[path = "../../../testkit/src/isolation/theory.rs"]
 mod theory;
 
-use pinroute_core::shuffle::{Algorithm, Assigner, Hosts};
+use pinroute_core::shard::{Algorithm, Assigner, Hosts, Scratch};
 
 /// Numbered hosts.
 fn assigner(algorithm: Algorithm, seed: Option<&str>) -> impl FnMut(&str, u32, u32) -> Vec<u32> {
-    let mut assigner = Assigner::new(algorithm, &Hosts::Numbered, seed);
+    let (assigner, mut scratch) = (Assigner::new(algorithm, &Hosts::Numbered, seed), Scratch::default());
     move |key, hosts, size| {
         let mut shard = Vec::new();
-        assigner.assign(key.as_bytes(), hosts, size, &mut shard);
+        assigner.assign(key.as_bytes(), hosts, size, &mut scratch, &mut shard);
         shard
     }
 }

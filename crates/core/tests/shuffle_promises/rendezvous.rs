@@ -1,7 +1,7 @@
 //! The promises of rendezvous hashing that are a matter of statistics: 1, 2, 3, 5 and 6, without a seed
 //! and with one.
 
-use pinroute_core::shuffle::Algorithm;
+use pinroute_core::shard::Algorithm;
 
 use crate::checks::{covered, load, one_host_more, overlap, pairs_overlap, uniform};
 use crate::families::FAMILIES;

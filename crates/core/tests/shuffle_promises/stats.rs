@@ -19,11 +19,7 @@ pub fn binomial(hits: u64, trials: u64, p: f64) -> Verdict {
     let deviation = (hits as f64 - n * p) / (n * p * (1.0 - p)).sqrt();
     let said =
         format!("{:.5} of {trials}, expected {p:.5} ({deviation:+.2} standard deviations)", hits as f64 / n);
-    if deviation.abs() <= TAIL {
-        Ok(said)
-    } else {
-        Err(said)
-    }
+    if deviation.abs() <= TAIL { Ok(said) } else { Err(said) }
 }
 
 /// Whether the mean of `n` independent values is what it should be.
@@ -31,11 +27,7 @@ pub fn mean(sum: f64, n: u64, expected: f64, variance: f64) -> Verdict {
     let measured = sum / n as f64;
     let deviation = (measured - expected) / (variance / n as f64).sqrt();
     let said = format!("mean {measured:.5}, expected {expected:.5} ({deviation:+.2} standard deviations)");
-    if deviation.abs() <= TAIL {
-        Ok(said)
-    } else {
-        Err(said)
-    }
+    if deviation.abs() <= TAIL { Ok(said) } else { Err(said) }
 }
 
 /// Counts per cell, in batches of as many observations each.
@@ -110,11 +102,7 @@ impl Counts {
             said.push(format!("{what}: χ²/df {:.3} in {:.3}…{:.3}", statistic / df, low / df, high / df));
         }
         let said = said.join(", ");
-        if good {
-            Ok(said)
-        } else {
-            Err(said)
-        }
+        if good { Ok(said) } else { Err(said) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The digest of ten thousand assignments by rendezvous hashing, for whoever computes them: the core's
 //! own test, and the one that asks the Wasm in a real Envoy. Each compiles this file.
 
-use pinroute_core::index::fnv1a_64;
+use pinroute_core::hash::fnv1a_64;
 
 /// The digest of the shards of [`keys`], frozen like the vectors beside this file.
 pub struct Digest {

@@ -1,0 +1,103 @@
+//! What is to be done with a request.
+
+use crate::live::value::Sourced;
+use crate::metrics::Counter;
+use crate::rejection::Rejection;
+pub use crate::resolve::calls::Call;
+use crate::target::Host;
+use std::fmt;
+use std::sync::Arc;
+
+/// The next step for a request whose headers were received. `W` identifies a request that waits.
+#[derive(Debug)]
+pub enum Decision<W> {
+    /// The final decision.
+    Verdict(Verdict),
+    /// Make this call to the resolver. The request waits for its response.
+    Call(Call<W>),
+    /// The request waits for the response to a call that is in flight.
+    Wait,
+}
+
+/// The final decision on a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The filter does not apply to this request: pass it on, without the owned headers.
+    Pass,
+    /// Send it to its host.
+    Route(Route),
+    /// Answer it with an error.
+    Reject(Rejection),
+    /// It cannot be routed, and `on_error: continue` passes it on, without the owned headers.
+    Continue(Rejection),
+}
+
+impl Verdict {
+    /// The counters of this verdict.
+    pub fn counters(&self) -> impl Iterator<Item = Counter> {
+        let (first, second) = match self {
+            Self::Pass => (Counter::Passed, None),
+            Self::Route(_) => (Counter::Routed, None),
+            Self::Reject(rejection) => (Counter::Rejected(rejection.reason()), None),
+            Self::Continue(rejection) => (Counter::Continued(rejection.reason()), Some(Counter::Passed)),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+/// Where a request is sent, and what its headers show about that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The host.
+    pub host: Arc<Host>,
+    /// The shard that the host was picked from.
+    pub shard: Option<Arc<Shard>>,
+    /// The number of hosts that the decision used, and its source.
+    pub total: Option<Sourced>,
+    /// The shard size that the decision used, and its source.
+    pub shard_size: Option<Sourced>,
+}
+
+impl Route {
+    /// A route to a host that the resolver named.
+    pub(crate) fn to(host: Arc<Host>) -> Self {
+        Self { host, shard: None, total: None, shard_size: None }
+    }
+
+    /// The headers that show the shard, if there is one.
+    pub fn shard_headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let values = self.shard.as_ref().map(|shard| [&shard.assignment, &shard.config, &self.host.name]);
+        values.into_iter().flat_map(|values| SHARD_HEADERS.into_iter().zip(values.map(String::as_str)))
+    }
+}
+
+/// One line for the log.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host.name)?;
+        if let Some(total) = self.total {
+            write!(f, " (hosts: {total}")?;
+            if let Some(size) = self.shard_size {
+                write!(f, "; shard size: {size}")?;
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+/// The headers that show a shard.
+pub const SHARD_HEADERS: [&str; 3] = ["x-shard-assignment", "x-shard-config", "x-target-host"];
+
+/// The hosts that a key may use, with the texts that headers show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// The hosts, best first, by their number from 0 or their place in the list.
+    pub hosts: Box<[u32]>,
+    /// The number of hosts that they were chosen from.
+    pub total: u32,
+    /// `x-shard-assignment`: numbers or names, separated by commas.
+    pub assignment: String,
+    /// `x-shard-config`: size and total, as `2/8`.
+    pub config: String,
+}

@@ -1,0 +1,301 @@
+//! Live values: fetched by one VM of the process, used by all.
+//!
+//! A subscription is one source of values. Each VM has it at most once, whichever and however many plugins use it
+//! there. Of all VMs (the main thread's and each worker's) one holds the subscription's lease, talks to the server,
+//! compiles its updates and publishes the snapshot as shared data. The others look at every tick whether there is a
+//! new one. The main thread's VM ticks first and so usually holds the lease: no worker compiles anything, and a worker
+//! that adopts new values makes one copy.
+
+use super::action::{Action, SubscriptionId};
+use super::admin::{Admin, Query};
+use super::compile::Compiled;
+use super::lease::Lease;
+use super::rtds::Rtds;
+use super::snapshot::Snapshot;
+use super::value::Skipped;
+use super::vm::Vm;
+use crate::config::{AdminConfig, MembershipConfig, RuntimeConfig, RuntimeSource};
+use crate::hash::Random;
+use crate::metrics::{Counter, Gauge, Recorder};
+use crate::time::Time;
+use std::sync::Arc;
+
+/// The subscriptions of one VM.
+#[derive(Debug)]
+pub struct Subscriptions {
+    list: Vec<Subscription>,
+    random: Random,
+    next_id: u32,
+    recorder: Recorder,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    id: SubscriptionId,
+    /// The same in every VM.
+    name: String,
+    /// How many plugins of this VM use it.
+    users: usize,
+    /// The plugin that drives it in this VM. Calls and streams belong to it.
+    driver: Option<u32>,
+    lease: Lease,
+    snapshot: Arc<Snapshot>,
+    source: Source,
+    /// The unusable entries that were reported last.
+    reported: Vec<Skipped>,
+    is_runtime: bool,
+}
+
+#[derive(Debug)]
+enum Source {
+    Rtds(Rtds),
+    Admin(Admin),
+}
+
+impl Subscriptions {
+    /// No subscriptions yet. `seed`, drawn at random, tells the VM from others and spreads attempts to connect.
+    pub fn new(seed: u64) -> Self {
+        Self { list: Vec::new(), random: Random::new(seed), next_id: 1, recorder: Recorder::default() }
+    }
+
+    /// What happened since this was last called.
+    pub fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+
+    /// A plugin uses this source of runtime values.
+    pub fn join_runtime(&mut self, config: &RuntimeConfig, vm: &impl Vm) -> SubscriptionId {
+        let prefix = &config.prefix;
+        match &config.source {
+            RuntimeSource::Rtds { cluster, resource } => {
+                let name = format!("rtds {cluster:?} {resource:?} {prefix:?}");
+                let source = |random| Source::Rtds(Rtds::new(cluster, resource, prefix, random));
+                self.join(name, true, source, vm)
+            }
+            RuntimeSource::Admin(AdminConfig { cluster, refresh }) => {
+                let name = format!("admin {cluster:?} {} {prefix:?}", refresh.as_millis());
+                let query = Query::Runtime { prefix: prefix.clone() };
+                self.join(name, true, |_| Source::Admin(Admin::new(cluster, query, *refresh)), vm)
+            }
+        }
+    }
+
+    /// A plugin uses the endpoint count of a cluster.
+    pub fn join_membership(&mut self, config: &MembershipConfig, vm: &impl Vm) -> SubscriptionId {
+        let AdminConfig { cluster, refresh } = &config.admin;
+        let name = format!("membership {cluster:?} {} {:?}", refresh.as_millis(), config.cluster);
+        let query = Query::Membership { cluster: config.cluster.clone() };
+        self.join(name, false, |_| Source::Admin(Admin::new(cluster, query, *refresh)), vm)
+    }
+
+    fn join(
+        &mut self,
+        name: String,
+        is_runtime: bool,
+        source: impl FnOnce(Random) -> Source,
+        vm: &impl Vm,
+    ) -> SubscriptionId {
+        if let Some(known) = self.list.iter_mut().find(|known| known.name == name) {
+            known.users += 1;
+            return known.id;
+        }
+        let id = SubscriptionId::new(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1);
+        self.list.push(Subscription {
+            id,
+            users: 1,
+            driver: None,
+            lease: Lease::new(&name, self.random.next(), vm),
+            snapshot: Arc::default(),
+            source: source(Random::new(self.random.next())),
+            reported: Vec::new(),
+            is_runtime,
+            name,
+        });
+        id
+    }
+
+    /// The values as they are now; empty if there is no such subscription.
+    pub fn snapshot(&self, id: SubscriptionId) -> Arc<Snapshot> {
+        self.list
+            .iter()
+            .find(|known| known.id == id)
+            .map_or_else(Arc::default, |known| Arc::clone(&known.snapshot))
+    }
+
+    /// A plugin that uses the subscription ticks.
+    pub fn tick(&mut self, id: SubscriptionId, plugin: u32, now: Time, vm: &impl Vm) -> Option<Action> {
+        let known = self.list.iter_mut().find(|known| known.id == id)?;
+        known.follow(vm);
+        if *known.driver.get_or_insert(plugin) != plugin {
+            return None;
+        }
+        if !known.lease.hold(now, vm) {
+            return known.stop();
+        }
+        match &mut known.source {
+            Source::Rtds(rtds) => rtds.drive(id, now, || vm.node()),
+            Source::Admin(admin) => admin.drive(id, now),
+        }
+    }
+
+    /// The stream or call of an action was started; `None` if Envoy refused that.
+    pub fn on_started(&mut self, id: SubscriptionId, token: Option<u32>) {
+        match self.list.iter_mut().find(|known| known.id == id).map(|known| &mut known.source) {
+            Some(Source::Rtds(rtds)) => rtds.on_opened(token),
+            Some(Source::Admin(admin)) => admin.on_called(token),
+            None => {}
+        }
+    }
+
+    /// A message was received on a stream.
+    pub fn on_message(&mut self, token: u32, message: &[u8], vm: &impl Vm) -> Option<Action> {
+        for known in &mut self.list {
+            let version = known.snapshot.version() + 1;
+            let Source::Rtds(rtds) = &mut known.source else { continue };
+            if !rtds.is(token) {
+                continue;
+            }
+            let update = rtds.on_message(token, message, version, &known.snapshot, vm.node());
+            self.recorder.set(Gauge::RuntimeConnected, 1);
+            match update.outcome {
+                Ok(None) => {}
+                Ok(Some(compiled)) => {
+                    known.publish(compiled, &mut self.recorder, vm);
+                    self.recorder.count(Counter::RuntimeUpdates);
+                    let version = update.version.parse().unwrap_or(known.snapshot.version());
+                    self.recorder.set(Gauge::RuntimeVersion, version);
+                }
+                Err(reason) => {
+                    log::warn!("pinroute: runtime update refused: {reason}");
+                    self.recorder.count(Counter::RuntimeInvalid);
+                }
+            }
+            return Some(update.reply);
+        }
+        None
+    }
+
+    /// A stream ended.
+    pub fn on_closed(&mut self, token: u32, status: u32, now: Time) {
+        for known in &mut self.list {
+            match &mut known.source {
+                Source::Rtds(rtds) if rtds.is(token) => {
+                    rtds.on_closed(status, now);
+                    self.recorder.set(Gauge::RuntimeConnected, 0);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether a call with this token is one of these subscriptions'.
+    pub fn has_call(&self, token: u32) -> bool {
+        self.list.iter().any(|known| matches!(&known.source, Source::Admin(admin) if admin.is(token)))
+    }
+
+    /// A call of these subscriptions has ended; without a body if it failed.
+    pub fn on_response(&mut self, token: u32, body: Option<&[u8]>, vm: &impl Vm) {
+        for known in &mut self.list {
+            let version = known.snapshot.version() + 1;
+            let Source::Admin(admin) = &mut known.source else { continue };
+            if !admin.is(token) {
+                continue;
+            }
+            let response = admin.on_response(body, version, &known.snapshot);
+            if known.is_runtime {
+                self.recorder.set(Gauge::RuntimeConnected, u64::from(response.is_ok()));
+            }
+            match response {
+                Ok(Some(compiled)) => {
+                    if known.publish(compiled, &mut self.recorder, vm) && known.is_runtime {
+                        self.recorder.count(Counter::RuntimeUpdates);
+                        self.recorder.set(Gauge::RuntimeVersion, known.snapshot.version());
+                    }
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    log::debug!(
+                        "pinroute: no usable response for {}; the last values stay in use",
+                        known.name
+                    );
+                }
+            }
+        }
+    }
+
+    /// A plugin no longer uses the subscription.
+    pub fn leave(&mut self, id: SubscriptionId, plugin: u32, vm: &impl Vm) -> Option<Action> {
+        let known = self.list.iter_mut().find(|known| known.id == id)?;
+        known.users = known.users.saturating_sub(1);
+        let mut action = None;
+        if known.driver == Some(plugin) {
+            // Its streams and calls end with it. The next of this VM's plugins to tick becomes the driver.
+            action = known.stop();
+            known.driver = None;
+        }
+        if known.users == 0 {
+            known.lease.give_up(vm);
+            self.list.retain(|known| known.id != id);
+        }
+        action
+    }
+}
+
+impl Subscription {
+    fn stop(&mut self) -> Option<Action> {
+        match &mut self.source {
+            Source::Rtds(rtds) => rtds.stop(),
+            Source::Admin(admin) => {
+                admin.stop();
+                None
+            }
+        }
+    }
+
+    /// Adopts a newer snapshot that another VM has published.
+    fn follow(&mut self, vm: &impl Vm) {
+        let own = self.snapshot.version();
+        let published = vm
+            .shared(&self.version_key())
+            .and_then(|(bytes, _)| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
+        if published.is_none_or(|published| published <= own) {
+            return;
+        }
+        let snapshot = vm.shared(&self.values_key()).and_then(|(bytes, _)| Snapshot::open(bytes));
+        if let Some(snapshot) = snapshot.filter(|snapshot| snapshot.version() > own) {
+            self.snapshot = Arc::new(snapshot);
+        }
+    }
+
+    /// Shares new values with all VMs. Returns whether they differ from the last ones.
+    fn publish(&mut self, compiled: Compiled, recorder: &mut Recorder, vm: &impl Vm) -> bool {
+        self.report(compiled.skipped, recorder);
+        let snapshot = compiled.snapshot;
+        if snapshot.has_same_values(&self.snapshot) {
+            return false;
+        }
+        // The version last: a VM that sees it finds the values.
+        vm.set_shared(&self.values_key(), snapshot.bytes(), None);
+        vm.set_shared(&self.version_key(), &snapshot.version().to_le_bytes(), None);
+        self.snapshot = Arc::new(snapshot);
+        true
+    }
+
+    /// Logs and counts unusable entries, each of them once.
+    fn report(&mut self, skipped: Vec<Skipped>, recorder: &mut Recorder) {
+        for entry in skipped.iter().filter(|entry| !self.reported.contains(entry)) {
+            log::warn!("pinroute: runtime value {} = {} is invalid and ignored", entry.name, entry.value);
+            recorder.count(Counter::RuntimeInvalid);
+        }
+        self.reported = skipped;
+    }
+
+    fn version_key(&self) -> String {
+        format!("pinroute version {}", self.name)
+    }
+
+    fn values_key(&self) -> String {
+        format!("pinroute values {}", self.name)
+    }
+}

@@ -1,0 +1,122 @@
+//! Why a request is refused, and how the refusal is answered.
+
+use std::borrow::Cow;
+
+/// Why a request is not sent to a host. Status and body are part of the contract with clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The request has no key; holds the key's configured name.
+    MissingKey(String),
+    /// The key cannot be used; holds the key's configured name.
+    InvalidKey(String),
+    /// The resolver call failed without a response.
+    CalloutFailed,
+    /// The resolver responded with this status instead of 200.
+    ResolverStatus(u16),
+    /// The resolver's response names no host.
+    NoHostport,
+    /// The target is malformed or not allowed.
+    TargetNotAllowed,
+    /// The worker has as many resolver calls in flight as it may have.
+    Overloaded,
+    /// The route's own configuration is invalid.
+    RouteConfig,
+}
+
+/// The kinds of [`Rejection`], which metrics count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// [`Rejection::MissingKey`]
+    MissingKey,
+    /// [`Rejection::InvalidKey`]
+    InvalidKey,
+    /// [`Rejection::CalloutFailed`]
+    CalloutFailed,
+    /// [`Rejection::ResolverStatus`]
+    ResolverStatus,
+    /// [`Rejection::NoHostport`]
+    NoHostport,
+    /// [`Rejection::TargetNotAllowed`]
+    TargetNotAllowed,
+    /// [`Rejection::Overloaded`]
+    Overloaded,
+    /// [`Rejection::RouteConfig`]
+    RouteConfig,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 8] = [
+        Self::MissingKey,
+        Self::InvalidKey,
+        Self::CalloutFailed,
+        Self::ResolverStatus,
+        Self::NoHostport,
+        Self::TargetNotAllowed,
+        Self::Overloaded,
+        Self::RouteConfig,
+    ];
+
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MissingKey => "missing_key",
+            Self::InvalidKey => "invalid_key",
+            Self::CalloutFailed => "callout_failed",
+            Self::ResolverStatus => "resolver_status",
+            Self::NoHostport => "no_hostport",
+            Self::TargetNotAllowed => "target_not_allowed",
+            Self::Overloaded => "overloaded",
+            Self::RouteConfig => "route_config",
+        }
+    }
+}
+
+impl Rejection {
+    /// The reason under which it is counted.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::MissingKey(_) => Reason::MissingKey,
+            Self::InvalidKey(_) => Reason::InvalidKey,
+            Self::CalloutFailed => Reason::CalloutFailed,
+            Self::ResolverStatus(_) => Reason::ResolverStatus,
+            Self::NoHostport => Reason::NoHostport,
+            Self::TargetNotAllowed => Reason::TargetNotAllowed,
+            Self::Overloaded => Reason::Overloaded,
+            Self::RouteConfig => Reason::RouteConfig,
+        }
+    }
+
+    /// The HTTP status of the answer.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::MissingKey(_) | Self::InvalidKey(_) => 400,
+            Self::CalloutFailed | Self::ResolverStatus(_) | Self::NoHostport | Self::TargetNotAllowed => 502,
+            Self::Overloaded => 503,
+            Self::RouteConfig => 500,
+        }
+    }
+
+    /// The body of the answer, plain text.
+    pub fn body(&self) -> Cow<'static, str> {
+        match self {
+            Self::MissingKey(name) => Cow::Owned(format!("missing {name}")),
+            Self::InvalidKey(name) => Cow::Owned(format!("invalid {name}")),
+            Self::CalloutFailed => Cow::Borrowed("resolver httpCall failed"),
+            Self::ResolverStatus(status) => Cow::Owned(format!("resolver returned {status}")),
+            Self::NoHostport => Cow::Borrowed("no hostport in resolver body"),
+            Self::TargetNotAllowed => Cow::Borrowed("target not allowed"),
+            Self::Overloaded => Cow::Borrowed("resolver overloaded"),
+            Self::RouteConfig => Cow::Borrowed("the configuration of this route is wrong"),
+        }
+    }
+
+    /// Whether the resolver failed, as opposed to having answered that the key has no host.
+    pub(crate) fn is_resolver_failure(&self) -> bool {
+        match self {
+            Self::CalloutFailed | Self::NoHostport | Self::Overloaded => true,
+            Self::ResolverStatus(status) => *status >= 500,
+            Self::MissingKey(_) | Self::InvalidKey(_) | Self::TargetNotAllowed | Self::RouteConfig => false,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Resolver calls in flight, and the requests that wait for them.
+
+use crate::hash::{BuildDigestHasher, Digest};
+use crate::router::Router;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many requests may wait for each call that may be in flight.
+const WAITING_PER_CALL: usize = 16;
+
+/// A GET request to make to the resolver. The adapter reports its token by [`crate::worker::Worker::on_sent`], or that
+/// it could not be made by [`Router::on_refused`].
+#[must_use]
+#[derive(Debug)]
+pub struct Call<W> {
+    /// The Envoy cluster.
+    pub cluster: String,
+    /// The path with its query.
+    pub path: String,
+    /// How long the response may take.
+    pub timeout: Duration,
+    pub(crate) pending: Pending<W>,
+}
+
+/// A call in flight, or about to be.
+#[derive(Debug)]
+pub struct Pending<W> {
+    /// The router that judges the response, whatever configuration has come since.
+    pub router: Arc<Router>,
+    /// The key, if a fallback may need it.
+    pub key: Option<Box<[u8]>>,
+    /// Identifies what is asked, if answers are cached: a second request for the same joins the call.
+    pub digest: Option<Digest>,
+    /// The requests that wait: the first one made the call.
+    pub waiting: Vec<W>,
+}
+
+/// The calls in flight of one worker.
+#[derive(Debug)]
+pub struct PendingCalls<W> {
+    by_token: HashMap<u32, Pending<W>, fnv::FnvBuildHasher>,
+    by_digest: HashMap<Digest, u32, BuildDigestHasher>,
+    waiting: usize,
+}
+
+/// The worker cannot take another request that waits.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Overloaded;
+
+impl<W> Default for PendingCalls<W> {
+    fn default() -> Self {
+        Self { by_token: HashMap::default(), by_digest: HashMap::default(), waiting: 0 }
+    }
+}
+
+impl<W> PendingCalls<W> {
+    /// The requests that wait for a call with the same digest, if one is in flight: the caller adds one more.
+    ///
+    /// # Errors
+    /// If no more requests may wait, or if no such call is in flight and no more calls may be made.
+    pub fn join(
+        &mut self,
+        digest: Option<Digest>,
+        max_in_flight: usize,
+    ) -> Result<Option<&mut Vec<W>>, Overloaded> {
+        if self.waiting >= max_in_flight.saturating_mul(WAITING_PER_CALL) {
+            return Err(Overloaded);
+        }
+        let is_full = self.by_token.len() >= max_in_flight;
+        let token = digest.and_then(|digest| self.by_digest.get(&digest));
+        match token.and_then(|token| self.by_token.get_mut(token)) {
+            Some(pending) => {
+                self.waiting += 1;
+                Ok(Some(&mut pending.waiting))
+            }
+            None if is_full => Err(Overloaded),
+            None => Ok(None),
+        }
+    }
+
+    /// A call was made.
+    pub fn add(&mut self, token: u32, pending: Pending<W>) {
+        if let Some(digest) = pending.digest {
+            self.by_digest.insert(digest, token);
+        }
+        self.waiting += pending.waiting.len();
+        self.by_token.insert(token, pending);
+    }
+
+    /// A call has ended.
+    pub fn remove(&mut self, token: u32) -> Option<Pending<W>> {
+        let pending = self.by_token.remove(&token)?;
+        if let Some(digest) = pending.digest {
+            self.by_digest.remove(&digest);
+        }
+        self.waiting = self.waiting.saturating_sub(pending.waiting.len());
+        Some(pending)
+    }
+}

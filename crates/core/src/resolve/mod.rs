@@ -1,0 +1,5 @@
+//! The `resolve` strategy's parts: the response, the answer cache, and the calls in flight.
+
+pub mod cache;
+pub mod calls;
+pub mod response;

@@ -1,0 +1,308 @@
+//! A compiled configuration. Requests are decided here.
+
+use crate::config::{CacheConfig, Config, OnError, Strategy};
+use crate::decision::{Decision, Route, SHARD_HEADERS, Verdict};
+use crate::hash::{Digest, fingerprint, mix};
+use crate::key::{Key, KeyError, KeySource};
+use crate::live::value::Number;
+use crate::live::values::{LiveValues, RequestValues};
+use crate::metrics::Counter;
+use crate::rejection::Rejection;
+use crate::request::Request;
+use crate::resolve::cache::Answer;
+use crate::resolve::calls::{Call, Overloaded, Pending};
+use crate::resolve::response::Response;
+use crate::strategy::hosts::HostTable;
+use crate::strategy::index::Index;
+use crate::strategy::resolve::Resolve;
+use crate::strategy::shuffle::Shuffle;
+use crate::target::{TargetKind, TargetRules};
+use crate::time::Time;
+use crate::worker::{ResolvedAnswer, Worker};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// A compiled configuration: all that can be computed before a request comes. It never changes; what changes as
+/// requests run is a thread's [`Worker`].
+///
+/// - A request: [`Self::on_request`], then [`Self::on_refused`] or [`Self::on_resolved`] if it needs the resolver.
+/// - What adapters ask: [`Self::owned_headers`], [`Self::response_headers`], [`Self::uses_clock`].
+#[derive(Debug)]
+pub struct Router {
+    id: u64,
+    key: KeySource,
+    path_prefix: Option<String>,
+    strategy: Compiled,
+    on_error: OnError,
+    response_headers: bool,
+    owned_headers: Vec<Arc<str>>,
+    metadata: Option<String>,
+}
+
+#[derive(Debug)]
+enum Compiled {
+    Resolve(Resolve),
+    Index(Index),
+    Shuffle(Shuffle),
+}
+
+impl Router {
+    /// Compiles a configuration.
+    pub fn new(config: Config) -> Arc<Self> {
+        let id = fingerprint(&config);
+        let mut owned_headers: Vec<Arc<str>> = Vec::new();
+        if matches!(config.strategy, Strategy::ShuffleShard(_)) {
+            owned_headers.extend(SHARD_HEADERS.map(Arc::from));
+        }
+        let mut rules = |kind: Option<TargetKind>| {
+            if let Some(name) = kind.as_ref().and_then(TargetKind::header) {
+                if !owned_headers.contains(name) {
+                    owned_headers.push(Arc::clone(name));
+                }
+            }
+            TargetRules { kind, allowed: config.allowed_targets.clone() }
+        };
+        let main_rules = rules(config.target);
+        let strategy = match config.strategy {
+            Strategy::Index(index) => Compiled::Index(Index {
+                mode: index.mode,
+                hosts: HostTable::new(index.hosts, main_rules),
+                id,
+            }),
+            Strategy::ShuffleShard(shuffle) => Compiled::Shuffle(Shuffle::new(shuffle, main_rules, id)),
+            Strategy::Resolve(resolve, fallback) => {
+                let fallback = fallback.map(|fallback| Index {
+                    mode: fallback.index.mode,
+                    hosts: HostTable::new(fallback.index.hosts, rules(Some(fallback.target))),
+                    id: mix(id),
+                });
+                Compiled::Resolve(Resolve::new(resolve, &config.key, main_rules, fallback))
+            }
+        };
+        Arc::new(Self {
+            id,
+            key: config.key,
+            path_prefix: config.path_prefix,
+            strategy,
+            on_error: config.on_error,
+            response_headers: config.response_headers,
+            owned_headers,
+            metadata: config.metadata,
+        })
+    }
+
+    /// Tells configurations of different content apart.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The request headers that decide where a request goes. A client's values are replaced where the request is
+    /// routed, and removed where it is not.
+    pub fn owned_headers(&self) -> &[Arc<str>] {
+        &self.owned_headers
+    }
+
+    /// Whether the headers that show a shard are set on the response too.
+    pub fn response_headers(&self) -> bool {
+        self.response_headers
+    }
+
+    /// Whether decisions depend on the time.
+    pub fn uses_clock(&self) -> bool {
+        self.cache_config().is_some()
+    }
+
+    pub(crate) fn cache_config(&self) -> Option<&CacheConfig> {
+        match &self.strategy {
+            Compiled::Resolve(resolve) => resolve.cache.as_ref(),
+            Compiled::Index(_) | Compiled::Shuffle(_) => None,
+        }
+    }
+
+    /// A request's headers were received. `waiting` identifies the request should it have to wait.
+    pub fn on_request<W>(
+        self: &Arc<Self>,
+        worker: &mut Worker<W>,
+        request: &impl Request,
+        live: &LiveValues,
+        now: Time,
+        waiting: impl FnOnce() -> W,
+    ) -> Decision<W> {
+        if !live.enabled() {
+            return Decision::Verdict(Verdict::Pass);
+        }
+        let path = if self.needs_path() { request.path().unwrap_or_default() } else { Cow::default() };
+        if self.path_prefix.as_ref().is_some_and(|prefix| !path.starts_with(prefix.as_bytes())) {
+            return Decision::Verdict(Verdict::Pass);
+        }
+        let header = self.key.header().and_then(|name| request.header(name));
+        let key = match self.key.extract(&path, header.as_deref()) {
+            Ok(key) => key,
+            Err(error) => return Decision::Verdict(self.refuse(self.key_rejection(error))),
+        };
+        let mut values = self.values(live, request, worker);
+        let routed = match &self.strategy {
+            Compiled::Resolve(resolve) => {
+                return self.resolve(resolve, worker, &key, request, live, now, waiting);
+            }
+            Compiled::Index(index) => {
+                let count = index.count(&mut values, key.bytes());
+                index.route(worker, key.bytes(), count)
+            }
+            Compiled::Shuffle(shuffle) => {
+                let numbers = shuffle.numbers(&mut values, key.bytes());
+                shuffle.route(worker, key.bytes(), &path, request, numbers)
+            }
+        };
+        Decision::Verdict(self.verdict(routed))
+    }
+
+    /// A call that [`Self::on_request`] asked for could not be made.
+    pub fn on_refused<W>(
+        &self,
+        worker: &mut Worker<W>,
+        call: Call<W>,
+        request: &impl Request,
+        live: &LiveValues,
+        now: Time,
+    ) -> Verdict {
+        worker.recorder.count(Counter::ResolverError);
+        let Pending { digest, key, .. } = call.pending;
+        let answer = worker.settle(self, digest, Err(Rejection::CalloutFailed), now);
+        self.conclude(worker, answer, key.as_deref(), request, live)
+    }
+
+    /// A call has ended: the verdict on one of the requests that wait.
+    pub fn on_resolved<W>(
+        &self,
+        worker: &mut Worker<W>,
+        resolved: &ResolvedAnswer,
+        request: &impl Request,
+        live: &LiveValues,
+    ) -> Verdict {
+        let ResolvedAnswer { answer, key } = resolved;
+        self.conclude(worker, answer.clone(), key.as_deref(), request, live)
+    }
+
+    /// What a response decides.
+    pub(crate) fn answer(&self, response: Response<'_>) -> Answer {
+        match &self.strategy {
+            Compiled::Resolve(resolve) => resolve.answer(response),
+            // Only `resolve` makes calls.
+            Compiled::Index(_) | Compiled::Shuffle(_) => Err(Rejection::CalloutFailed),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // Each is needed, and no two belong together.
+    fn resolve<W>(
+        self: &Arc<Self>,
+        resolve: &Resolve,
+        worker: &mut Worker<W>,
+        key: &Key<'_>,
+        request: &impl Request,
+        live: &LiveValues,
+        now: Time,
+        waiting: impl FnOnce() -> W,
+    ) -> Decision<W> {
+        let digest = resolve.cache.as_ref().map(|_| self.digest(worker, key, request, live));
+        if let Some(digest) = digest {
+            let (answer, counter) = worker.answers.get(self.id, digest, now);
+            worker.recorder.count(counter);
+            if let Some(answer) = answer {
+                return Decision::Verdict(self.conclude(worker, answer, Some(key.bytes()), request, live));
+            }
+        }
+        match worker.calls.join(digest, resolve.max_in_flight) {
+            Ok(Some(joined)) => {
+                joined.push(waiting());
+                worker.recorder.count(Counter::Coalesced);
+                Decision::Wait
+            }
+            Ok(None) => {
+                let pending = Pending {
+                    router: Arc::clone(self),
+                    key: resolve.fallback.as_ref().map(|_| key.bytes().into()),
+                    digest,
+                    waiting: vec![waiting()],
+                };
+                let (cluster, timeout) = (resolve.cluster.clone(), resolve.timeout);
+                Decision::Call(Call { cluster, path: resolve.path(key), timeout, pending })
+            }
+            Err(Overloaded) => {
+                let answer = worker.settle(self, digest, Err(Rejection::Overloaded), now);
+                Decision::Verdict(self.conclude(worker, answer, Some(key.bytes()), request, live))
+            }
+        }
+    }
+
+    /// Identifies what is asked: the key as it is sent, and the live number of hosts, because a change of that number
+    /// changes which host owns a key.
+    fn digest<W>(
+        &self,
+        worker: &mut Worker<W>,
+        key: &Key<'_>,
+        request: &impl Request,
+        live: &LiveValues,
+    ) -> Digest {
+        let replicas = self.values(live, request, worker).number(Number::Replicas, key.bytes(), 0).value;
+        worker.digester.digest_parts(self.id, &[key.as_parameter().as_bytes(), &replicas.to_le_bytes()])
+    }
+
+    /// What the resolver's answer means for a request.
+    fn conclude<W>(
+        &self,
+        worker: &mut Worker<W>,
+        answer: Answer,
+        key: Option<&[u8]>,
+        request: &impl Request,
+        live: &LiveValues,
+    ) -> Verdict {
+        let rejection = match answer {
+            Ok(host) => return Verdict::Route(Route::to(host)),
+            Err(rejection) => rejection,
+        };
+        if let (Compiled::Resolve(Resolve { fallback: Some(index), .. }), Some(key)) = (&self.strategy, key) {
+            let count = index.count(&mut self.values(live, request, worker), key);
+            if let Ok(route) = index.route(worker, key, count) {
+                return Verdict::Route(route);
+            }
+        }
+        self.refuse(rejection)
+    }
+
+    fn values<'a, W, R: Request>(
+        &'a self,
+        live: &'a LiveValues,
+        request: &'a R,
+        worker: &'a mut Worker<W>,
+    ) -> RequestValues<'a, R> {
+        let namespace = self.metadata.as_deref();
+        RequestValues::new(live, namespace, request, &mut worker.metadata, &mut worker.recorder)
+    }
+
+    fn verdict(&self, routed: Result<Route, Rejection>) -> Verdict {
+        routed.map_or_else(|rejection| self.refuse(rejection), Verdict::Route)
+    }
+
+    #[cold]
+    fn refuse(&self, rejection: Rejection) -> Verdict {
+        match self.on_error {
+            OnError::Reject => Verdict::Reject(rejection),
+            OnError::Continue => Verdict::Continue(rejection),
+        }
+    }
+
+    fn key_rejection(&self, error: KeyError) -> Rejection {
+        let name = self.key.name().into_owned();
+        match error {
+            KeyError::Missing => Rejection::MissingKey(name),
+            KeyError::Invalid => Rejection::InvalidKey(name),
+        }
+    }
+
+    /// Whether the path matters. To read it costs a call to the host.
+    fn needs_path(&self) -> bool {
+        let picks_by_path = matches!(&self.strategy, Compiled::Shuffle(shuffle) if shuffle.needs_path());
+        picks_by_path || self.path_prefix.is_some() || self.key.header().is_none()
+    }
+}

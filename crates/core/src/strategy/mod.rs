@@ -1,0 +1,6 @@
+//! The strategies: how the host of a key is found.
+
+pub mod hosts;
+pub mod index;
+pub mod resolve;
+pub mod shuffle;
