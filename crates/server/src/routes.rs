@@ -16,23 +16,23 @@ use serde::Serialize;
 use crate::reflect::{drain, reflect};
 use crate::resolver::{Instance, Resolver};
 
-/// What every request may look at.
+/// What all requests share.
 #[derive(Debug)]
 pub struct App {
-    /// This instance's name.
+    /// This server's name.
     pub instance: Instance,
     /// How `/where` answers.
     pub resolver: Resolver,
 }
 
-/// The answer of `/where`; the members stand in the contract's order.
+/// The response of `/where`; the members are in the contract's order.
 #[derive(Serialize)]
 struct Where<'a> {
     client_id: &'a str,
     hostport: String,
 }
 
-/// The answer of `/join`; the members stand in the contract's order.
+/// The response of `/join`; the members are in the contract's order.
 #[derive(Serialize)]
 struct Join<'a> {
     assigned: &'a str,
@@ -63,7 +63,7 @@ async fn locate(State(app): State<Arc<App>>, uri: Uri) -> Response {
 
 async fn join(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
-    // Read to its end even when the answer is known, so that the connection can be used again.
+    // Read the body to its end whatever the response, so that the connection can be used again.
     if let Err(response) = drain(body).await {
         return response;
     }
@@ -75,7 +75,7 @@ async fn join(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     json(&Join { assigned: &instance, client_id: &client, status: "ok" })
 }
 
-/// The decoded `client_id`. Bytes, not text: what is hashed need not be UTF-8.
+/// The decoded `client_id`. Bytes, not text: a key need not be UTF-8.
 fn client_id(uri: &Uri) -> Option<Cow<'_, [u8]>> {
     let raw = raw_param(uri.query()?.as_bytes(), b"client_id")?;
     Some(decode_form(raw)).filter(|client| !client.is_empty())
@@ -85,7 +85,7 @@ fn missing_client_id() -> Response {
     (StatusCode::BAD_REQUEST, "missing client_id").into_response()
 }
 
-/// A compact JSON answer.
+/// A compact JSON response.
 pub fn json(value: &impl Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),

@@ -1,12 +1,12 @@
-//! Listening, and stopping without dropping what is in flight.
+//! Listening, and stopping without dropping requests in flight.
 
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
-use crate::config::Config;
-use crate::error::StartError;
+use crate::error::Error;
+use crate::options::Options;
 use crate::resolver::Instance;
 use crate::routes::{router, App};
 
@@ -15,16 +15,19 @@ use crate::routes::{router, App};
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT.
-pub async fn run(config: Config) -> Result<(), StartError> {
+///
+/// # Errors
+/// If the server cannot start, or if its socket fails.
+pub async fn run(options: Options) -> Result<(), Error> {
     // Before listening: whoever sees the port open may already send a signal. Two listeners, as each
-    // wakes one waiter.
+    // wakes one task.
     let (mut stop, mut stop_then_wait) = (StopSignal::new()?, StopSignal::new()?);
 
-    let bind_error = |source| StartError::Bind { address: config.address, source };
-    let listener = TcpListener::bind(config.address).await.map_err(bind_error)?;
+    let bind_error = |source| Error::Bind { address: options.address, source };
+    let listener = TcpListener::bind(options.address).await.map_err(bind_error)?;
     let address = listener.local_addr().map_err(bind_error)?;
-    let app =
-        App { instance: Instance { host: config.host, port: address.port() }, resolver: config.resolver };
+    let instance = Instance { host: options.hostname(), port: address.port() };
+    let app = App { instance, resolver: options.resolver };
     tracing::info!(
         %address,
         instance = app.instance.to_string(),
@@ -43,7 +46,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         tokio::time::sleep(STOP_LIMIT).await;
     };
     tokio::select! {
-        served = async { serving.await } => served.map_err(StartError::Serve),
+        served = async { serving.await } => served.map_err(Error::Serve),
         () = limit => {
             tracing::warn!(seconds = STOP_LIMIT.as_secs(), "requests still in flight are cut off");
             Ok(())
@@ -58,8 +61,8 @@ struct StopSignal {
 }
 
 impl StopSignal {
-    fn new() -> Result<Self, StartError> {
-        let listen = |kind| signal(kind).map_err(StartError::Signals);
+    fn new() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(Error::Signals);
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 

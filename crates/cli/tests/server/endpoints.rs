@@ -1,10 +1,7 @@
 //! Each endpoint, asked over HTTP at the real binary.
 
-#[cfg(test)]
-mod support;
-
+use crate::support::{Answer, Server};
 use serde_json::json;
-use support::{Answer, Server};
 
 fn numbered() -> Server {
     Server::start(&[("SERVICE_PREFIX", "server"), ("SERVICE_SUFFIX", ".svc"), ("REPLICAS", "2")])
