@@ -50,6 +50,10 @@ pub struct Arguments {
     #[arg(long, env, value_name = "LIST")]
     server_peers: Option<String>,
 
+    /// This server's name; if unset, HOSTNAME or the reverse look-up of an own address, whichever is PREFIX-<n>.
+    #[arg(long, env, value_name = "NAME")]
+    server_name: Option<String>,
+
     /// This server's host name; if unset, the system's.
     #[arg(long, env, value_name = "NAME")]
     hostname: Option<String>,
@@ -89,6 +93,7 @@ impl Arguments {
     fn options(self) -> Options {
         Options {
             address: self.address(),
+            name: filled(self.server_name.clone()),
             hostname: filled(self.hostname.clone()),
             resolver: self.resolver(),
         }
@@ -162,16 +167,17 @@ mod tests {
 
     #[test]
     fn without_options_the_server_names_itself() {
-        let options = read(&["--hostname="]);
+        let options = read(&["--hostname=", "--server-name="]);
         assert_eq!(options.address, "0.0.0.0:8081".parse().unwrap());
-        assert_eq!(options.hostname, None);
+        assert_eq!((options.name, options.hostname), (None, None));
         assert_eq!(options.resolver, Resolver::Itself);
         assert_eq!(read(&["--server-peers= , ", "--service-prefix="]).resolver, Resolver::Itself);
     }
 
     #[test]
     fn address_and_name_can_be_set() {
-        let options = read(&["--bind=::1", "--port=0", "--hostname=server-0"]);
+        let options = read(&["--bind=::1", "--port=0", "--hostname=server-0", "--server-name=server-1"]);
+        assert_eq!(options.name.as_deref(), Some("server-1"));
         assert_eq!(options.address, "[::1]:0".parse().unwrap());
         assert_eq!(options.hostname.as_deref(), Some("server-0"));
     }

@@ -3,8 +3,10 @@
 //!
 //! The formula behind `/where` is [`pinroute_core::index`], the same code that the filter runs.
 
+mod dns;
 mod error;
 mod health;
+mod identity;
 mod options;
 mod reflect;
 mod resolver;

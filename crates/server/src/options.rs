@@ -9,6 +9,9 @@ use crate::resolver::Resolver;
 pub struct Options {
     /// The address to listen on. Port 0 takes a free one.
     pub address: SocketAddr,
+    /// This server's name. If `None`, the host name if that is `PREFIX-<n>`, else the first label of the reverse
+    /// look-up of an own address if that is, else the host name.
+    pub name: Option<String>,
     /// This server's host name; if `None`, the system's.
     pub hostname: Option<String>,
     /// How `/where` answers.

@@ -32,7 +32,7 @@ pub async fn reflect(State(app): State<Arc<App>>, request: Request<Body>) -> Res
     };
     let headers = head.headers.iter();
     json(&Reflection {
-        instance: app.instance.to_string(),
+        instance: app.instance().to_string(),
         method: head.method.as_str(),
         path: head.uri.path_and_query().map_or("/", |path| path.as_str()),
         headers: headers

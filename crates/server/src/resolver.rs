@@ -62,6 +62,11 @@ impl Resolver {
         }
     }
 
+    /// If hosts have no numbers, so this server has none either.
+    pub(crate) fn is_unnumbered(&self) -> bool {
+        !matches!(self, Self::Numbered(_))
+    }
+
     /// The number of hosts.
     pub(crate) fn replicas(&self) -> u32 {
         match self {

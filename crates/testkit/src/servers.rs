@@ -111,6 +111,7 @@ impl Servers {
             .env("BIND", self.addr(number).ip().to_string())
             .env("HOSTNAME", &name)
             // Whatever the user has set for a server of his own.
+            .env_remove("SERVER_NAME")
             .env_remove("SERVICE_SUFFIX")
             .env_remove("SERVER_PEERS")
             .envs(self.options.environment.iter().map(|(name, value)| (name, value)));

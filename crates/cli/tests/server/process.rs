@@ -18,6 +18,7 @@ fn help_names_every_option_and_variable() {
         ("index-mode", "INDEX_MODE"),
         ("index-base", "INDEX_BASE"),
         ("server-peers", "SERVER_PEERS"),
+        ("server-name", "SERVER_NAME"),
         ("hostname", "HOSTNAME"),
         ("port", "PORT"),
         ("bind", "BIND"),
@@ -79,7 +80,7 @@ fn an_empty_variable_counts_as_unset() {
 #[test]
 fn an_option_wins_over_its_variable() {
     let server = Server::start_with(&[("SERVICE_PREFIX", "s"), ("REPLICAS", "3")], &["--replicas", "5"]);
-    let line: Value = serde_json::from_str(&server.start[0]).unwrap();
+    let line: Value = serde_json::from_str(server.start.last().unwrap()).unwrap();
     assert_eq!(line["fields"]["replicas"], 5, "{line}");
 }
 
@@ -107,7 +108,7 @@ fn health_is_that_of_the_server_on_this_machine() {
 #[test]
 fn the_start_line_describes_the_server() {
     let server = Server::start(&[("SERVICE_PREFIX", "s"), ("REPLICAS", "3"), ("INDEX_MODE", "numeric")]);
-    let line: Value = serde_json::from_str(&server.start[0]).unwrap();
+    let line: Value = serde_json::from_str(server.start.last().unwrap()).unwrap();
     let fields = serde_json::json!({
         "message": "listening",
         "address": server.address.to_string(),
@@ -123,6 +124,21 @@ fn a_bad_number_of_replicas_is_logged() {
     let server = Server::start(&[("REPLICAS", "0"), ("LOG_FORMAT", "text")]);
     let warning = &server.start[0];
     assert!(warning.contains("WARN") && warning.contains(r#"REPLICAS="0""#), "{warning}");
+}
+
+#[test]
+fn a_server_without_a_number_logs_why() {
+    for (name, reason) in [
+        ("SERVER_NAME", "SERVER_NAME is not PREFIX-<n>"),
+        ("HOSTNAME", "HOSTNAME is not PREFIX-<n>, and there is no address but loopback"),
+    ] {
+        let server = Server::start(&[("SERVICE_PREFIX", "server"), (name, "alpha")]);
+        let line: Value = serde_json::from_str(&server.start[0]).unwrap();
+        assert_eq!(line["level"], "WARN");
+        let message = "the server's number is unknown: /join accepts requests for any host";
+        let fields = serde_json::json!({"message": message, "name": "alpha", "reason": reason});
+        assert_eq!(line["fields"], fields);
+    }
 }
 
 #[test]

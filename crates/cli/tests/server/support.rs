@@ -91,6 +91,13 @@ impl Server {
         self.request("GET", path, "", b"")
     }
 
+    /// GET with this `Host` on a connection of its own.
+    pub fn get_from(&self, host: &str, path: &str) -> Answer {
+        let mut connection = self.connect();
+        connection.send(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes());
+        connection.answer()
+    }
+
     /// One request on a connection of its own. `headers` are whole lines, each with its line end.
     pub fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
         let mut connection = self.connect();
