@@ -13,6 +13,7 @@ use crate::logging;
 /// Run the demo's resolver (/where) and backend (/join).
 ///
 /// Each option is also an environment variable; an empty one counts as unset.
+// Values keep clap's own names, such as INDEX_MODE: so a message about a bad value names the variable too.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Endpoints:
@@ -26,36 +27,36 @@ Examples:
   pinroute server --health   # exits 0 if the server on this machine is healthy")]
 pub struct Arguments {
     /// Hosts are called PREFIX-<index>SUFFIX.
-    #[arg(long, env, value_name = "PREFIX")]
+    #[arg(long, env)]
     service_prefix: Option<String>,
 
     /// What follows the index in a host's name, such as a Kubernetes domain.
-    #[arg(long, env, value_name = "SUFFIX")]
+    #[arg(long, env)]
     service_suffix: Option<String>,
 
     /// Number of hosts; counts as 1 if it is not a positive whole number.
-    #[arg(long, env, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(long, env, allow_negative_numbers = true)]
     replicas: Option<String>,
 
     /// How a client becomes a number: by hash, or an integer client_id by its value.
-    #[arg(long, env, value_name = "MODE", default_value = "hash", value_parser = index_mode())]
+    #[arg(long, env, default_value = "hash", value_parser = index_mode())]
     index_mode: IndexMode,
 
     /// Number of the first host.
-    #[arg(long, env, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, env, default_value_t = 1)]
     index_base: u32,
 
     /// Hosts to choose from by hash if there is no prefix, as HOST:PORT,… Without either, /where names this
     /// server.
-    #[arg(long, env, value_name = "LIST")]
+    #[arg(long, env)]
     server_peers: Option<String>,
 
     /// This server's name; if unset, HOSTNAME or the reverse look-up of an own address, whichever is PREFIX-<n>.
-    #[arg(long, env, value_name = "NAME")]
+    #[arg(long, env)]
     server_name: Option<String>,
 
     /// This server's host name; if unset, the system's.
-    #[arg(long, env, value_name = "NAME")]
+    #[arg(long, env)]
     hostname: Option<String>,
 
     /// Port to listen on; 0 takes a free one.
@@ -63,7 +64,7 @@ pub struct Arguments {
     port: u16,
 
     /// IP address to listen on.
-    #[arg(long, env, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    #[arg(long, env, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     bind: IpAddr,
 
     /// Start nothing: exit with 0 if the server at BIND and PORT is healthy, with 1 if not.

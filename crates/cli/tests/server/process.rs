@@ -48,11 +48,11 @@ fn a_server_that_cannot_start_says_why() {
 fn a_bad_value_or_option_is_a_usage_error() {
     for (variable, value, message) in [
         ("PORT", "abc", "invalid value 'abc' for '--port <PORT>'"),
-        ("BIND", "localhost", "invalid value 'localhost' for '--bind <IP>'"),
+        ("BIND", "localhost", "invalid value 'localhost' for '--bind <BIND>'"),
         (
             "INDEX_MODE",
             "foo",
-            "invalid value 'foo' for '--index-mode <MODE>'\n  [possible values: hash, numeric]",
+            "invalid value 'foo' for '--index-mode <INDEX_MODE>'\n  [possible values: hash, numeric]",
         ),
         ("LOG_FORMAT", "xml", "invalid value 'xml' for '--log-format <LOG_FORMAT>'"),
         ("RUST_LOG", "a=b=c", "invalid value 'a=b=c' for '--rust-log <RUST_LOG>'"),
