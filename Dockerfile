@@ -1,10 +1,10 @@
 # Three images from one build; the context is the project's root.
 #
-#   docker build --target server -t pinroute-server .   the demo's backend and resolver
-#   docker build --target envoy  -t pinroute-envoy  .   Envoy with the filter and the shipped configs
-#   docker build --target plugin -t pinroute-plugin .   the filter alone, as Istio and Envoy Gateway pull it
+#   docker build --target pinroute -t pinroute        .   the command line, which runs the demo's server
+#   docker build --target envoy    -t pinroute-envoy  .   Envoy with the filter and the shipped configs
+#   docker build --target plugin   -t pinroute-plugin .   the filter alone, as Istio and Envoy Gateway pull it
 #
-# Made for x86_64; as the server is built for whatever machine the build runs on, arm64 should work
+# Made for x86_64; as the command line is built for whatever machine the build runs on, arm64 should work
 # too but is not tested.
 
 FROM rust:1.95-bookworm AS build
@@ -14,18 +14,19 @@ COPY . .
 # No cache mounts: they would need BuildKit, which not every distribution's Docker brings along.
 RUN set -eu; \
     musl="$(uname -m)-unknown-linux-musl"; \
-    cargo build --release --locked --target "$musl" -p pinroute-server; \
+    cargo build --release --locked --target "$musl" -p pinroute-cli; \
     cargo build --profile wasm --locked --target wasm32-wasip1 -p pinroute; \
-    install -D -m 0755 "target/$musl/release/pinroute-server" /out/pinroute-server; \
+    install -D -m 0755 "target/$musl/release/pinroute" /out/pinroute; \
     install -D -m 0644 target/wasm32-wasip1/wasm/pinroute.wasm /out/pinroute.wasm
 
 # The binary is static: the image holds nothing else.
-FROM scratch AS server
-COPY --from=build /out/pinroute-server /pinroute-server
+FROM scratch AS pinroute
+COPY --from=build /out/pinroute /pinroute
 EXPOSE 8081
 # A number, because there is no /etc/passwd, and because Kubernetes' runAsNonRoot accepts only a number.
 USER 65532:65532
-ENTRYPOINT ["/pinroute-server"]
+ENTRYPOINT ["/pinroute"]
+CMD ["server"]
 
 # Runs the base image's own command: envoy -c /etc/envoy/envoy.yaml
 FROM envoyproxy/envoy:v1.40.0 AS envoy

@@ -12,7 +12,7 @@ export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := \
 	--remap-path-prefix=$(CARGO_HOME)/registry/src=crates --remap-path-prefix=$(CURDIR)=.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-matrix lint wasm bench bench-core trap empty-filter build targets clean
+.PHONY: help run test test-matrix lint wasm cli bench bench-core trap empty-filter build targets clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -34,7 +34,7 @@ lint: wasm build ## formatting, clippy, every shipped Envoy configuration
 	$(DEV) validate
 
 bench: wasm empty-filter ## the benchmark, peers side by side in one run, into bench/results/; BENCH=--quick for a look
-	$(CARGO) build --locked --release --package pinroute-server --package pinroute-bench
+	$(CARGO) build --locked --release --package pinroute-cli --package pinroute-bench
 	@exec target/release/pinroute-bench $(BENCH)
 
 bench-core: ## the decisions alone in native code: how long they take, and how many instructions (with valgrind)
@@ -51,6 +51,11 @@ wasm: targets ## only dist/pinroute.wasm, with its sha256 beside it
 	@cd dist && sha256sum pinroute.wasm > pinroute.wasm.sha256
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes, sha256 $$(cut -d' ' -f1 dist/pinroute.wasm.sha256)"
 
+cli: ## only dist/pinroute, the command line with all services
+	$(CARGO) build --locked --release --package pinroute-cli
+	@mkdir -p dist
+	@cp target/release/pinroute dist/pinroute
+
 # The filter with a way to make it trap, for the tests of what happens then.
 trap: wasm
 	@$(CARGO) build --locked --quiet --package pinroute --target $(WASM_TARGET) --profile wasm --features provoke-trap
@@ -64,7 +69,7 @@ empty-filter: targets
 	@cp target/$(WASM_TARGET)/wasm/pinroute_empty_filter.wasm dist/empty-filter.wasm
 
 build: targets
-	@echo "building the server and the tools"
+	@echo "building the command line and the tools"
 	$(CARGO) build --locked --workspace --exclude pinroute --exclude pinroute-empty-filter
 
 # rustup does not install a target by itself where automatic installation is off.

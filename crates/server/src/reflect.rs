@@ -1,5 +1,5 @@
-//! A debugging aid: answers with the request as it arrived, so that a test or a demo can see what a
-//! proxy made of it and which instance it reached.
+//! For debugging: responds with the request as it arrived, so that a test or the demo can see what a proxy
+//! changed in it and which server it reached.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::routes::{json, App};
 
-/// The request as this instance saw it.
+/// The request as this server received it.
 #[derive(Serialize)]
 struct Reflection<'a> {
     instance: String,
@@ -23,7 +23,7 @@ struct Reflection<'a> {
     body_bytes: usize,
 }
 
-/// Answers any request with a description of itself.
+/// Responds to any request with a description of it.
 pub async fn reflect(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let body_bytes = match drain(body).await {
@@ -32,7 +32,7 @@ pub async fn reflect(State(app): State<Arc<App>>, request: Request<Body>) -> Res
     };
     let headers = head.headers.iter();
     json(&Reflection {
-        instance: app.instance.to_string(),
+        instance: app.instance().to_string(),
         method: head.method.as_str(),
         path: head.uri.path_and_query().map_or("/", |path| path.as_str()),
         headers: headers

@@ -1,10 +1,10 @@
-//! Which instance owns a client: the answer to `/where`.
+//! Which host owns a client: the response of `/where`.
 
 use std::fmt;
 
 use pinroute_core::index::IndexMode;
 
-/// This instance's own name, as others reach it.
+/// This server's own name, as others reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// The host's name.
@@ -19,18 +19,18 @@ impl fmt::Display for Instance {
     }
 }
 
-/// The instances to choose from.
+/// The hosts to choose from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolver {
-    /// Instances named by number.
+    /// Hosts named by number.
     Numbered(Numbered),
-    /// Instances given one by one, as `host:port`; never empty.
+    /// Hosts given one by one, as `host:port`; never empty.
     Peers(Vec<String>),
-    /// This instance alone.
+    /// This server alone.
     Itself,
 }
 
-/// Instances called `PREFIX-<index>SUFFIX:PORT`.
+/// Hosts called `PREFIX-<index>SUFFIX:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {
     /// What stands before the index, without the hyphen.
@@ -46,15 +46,15 @@ pub struct Numbered {
 }
 
 impl Resolver {
-    /// The `host:port` of the instance that owns `key`.
-    pub fn hostport(&self, key: &[u8], own: &Instance) -> String {
+    /// The `host:port` of the host that owns `key`.
+    pub(crate) fn hostport(&self, key: &[u8], own: &Instance) -> String {
         match self {
             Self::Numbered(Numbered { prefix, suffix, replicas, mode, base }) => {
                 let index = u64::from(*base) + u64::from(mode.slot(key, *replicas));
                 format!("{prefix}-{index}{suffix}:{}", own.port)
             }
             Self::Peers(peers) => {
-                // By hash in every mode: so the contract says.
+                // The contract has peers chosen by hash in every mode.
                 let slot = usize::try_from(IndexMode::Hash.slot(key, self.replicas())).ok();
                 slot.and_then(|slot| peers.get(slot)).cloned().unwrap_or_else(|| own.to_string())
             }
@@ -62,8 +62,13 @@ impl Resolver {
         }
     }
 
-    /// The number of instances.
-    pub fn replicas(&self) -> u32 {
+    /// If hosts have no numbers, so this server has none either.
+    pub(crate) fn is_unnumbered(&self) -> bool {
+        !matches!(self, Self::Numbered(_))
+    }
+
+    /// The number of hosts.
+    pub(crate) fn replicas(&self) -> u32 {
         match self {
             Self::Numbered(numbered) => numbered.replicas,
             Self::Peers(peers) => u32::try_from(peers.len()).unwrap_or(u32::MAX),
@@ -71,8 +76,8 @@ impl Resolver {
         }
     }
 
-    /// How an instance is chosen, in one word for the log.
-    pub fn mode(&self) -> &'static str {
+    /// How a host is chosen, in one word for the log.
+    pub(crate) fn mode(&self) -> &'static str {
         match self {
             Self::Numbered(Numbered { mode: IndexMode::Hash, .. }) => "hash",
             Self::Numbered(Numbered { mode: IndexMode::Numeric, .. }) => "numeric",
@@ -112,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn without_others_the_instance_names_itself() {
+    fn without_others_the_server_names_itself() {
         assert_eq!(Resolver::Itself.hostport(b"123", &own()), "box:8081");
     }
 }

@@ -22,7 +22,7 @@ pub const PREFIX: &str = "poc-routing-server";
 pub const SERVICE: &str = "server";
 
 /// The file to look for; built by `make build`.
-const BINARY: &str = "pinroute-server";
+const BINARY: &str = "pinroute";
 /// From start to the first healthy answer.
 const READY_DEADLINE: Duration = Duration::from_secs(15);
 /// Ports to try. One fails only if somebody takes it between our test and the server's start.
@@ -68,7 +68,7 @@ impl Servers {
     /// If the program is missing or a server does not come up.
     pub fn start(count: u8, options: &ServersOptions, dns: &Dns) -> Result<Self> {
         ensure!((1..=MAX_COUNT).contains(&count), "cannot start {count} servers, only 1 to {MAX_COUNT}");
-        let binary = server_binary()?;
+        let binary = binary()?;
         let mut last = None;
         for _ in 0..PORT_ATTEMPTS {
             let first = match options.first {
@@ -102,6 +102,7 @@ impl Servers {
         let name = name(number);
         let mut command = Command::new(&self.binary);
         command
+            .arg("server")
             .env("SERVICE_PREFIX", PREFIX)
             .env("REPLICAS", count.to_string())
             .env("INDEX_BASE", "1")
@@ -110,6 +111,7 @@ impl Servers {
             .env("BIND", self.addr(number).ip().to_string())
             .env("HOSTNAME", &name)
             // Whatever the user has set for a server of his own.
+            .env_remove("SERVER_NAME")
             .env_remove("SERVICE_SUFFIX")
             .env_remove("SERVER_PEERS")
             .envs(self.options.environment.iter().map(|(name, value)| (name, value)));
@@ -226,16 +228,16 @@ fn nth(first: SocketAddrV4, number: u8) -> SocketAddrV4 {
     SocketAddrV4::new(ip.into(), first.port())
 }
 
-/// `$PINROUTE_SERVER`, else the one that was built beside the running program.
-fn server_binary() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("PINROUTE_SERVER").filter(|path| !path.is_empty()) {
+/// `$PINROUTE_BINARY`, else the one that was built beside the running program.
+fn binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("PINROUTE_BINARY").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
-        ensure!(path.is_file(), "PINROUTE_SERVER={} does not exist", path.display());
+        ensure!(path.is_file(), "PINROUTE_BINARY={} does not exist", path.display());
         return Ok(path);
     }
     let running = env::current_exe()?;
     above(&running, BINARY).with_context(|| {
-        format!("no {BINARY} above {}: run `make build`, or set PINROUTE_SERVER", running.display())
+        format!("no {BINARY} above {}: run `make build`, or set PINROUTE_BINARY", running.display())
     })
 }
 

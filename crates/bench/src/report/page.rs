@@ -24,7 +24,7 @@ Measured with Envoy {envoy} and one worker on {processor} ({processors} processo
 which sends {requests} requests through every chain in turn, over {connections} connections that stay open. Envoy has one processor
 for itself; the load generator and the resolver share the others. All chains are listeners of one Envoy and alike
 but for one filter. The route answers by itself (`direct_response`), so no backend takes part; the resolver is
-`pinroute-server`.
+`pinroute server`.
 
 **CPU** is the processor time, user and system, of Envoy's worker thread, divided by the number of requests, *above*
 what the bare chain takes just before and after: that is measured again after every second chain. Given are the median

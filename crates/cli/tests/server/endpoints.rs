@@ -1,10 +1,7 @@
 //! Each endpoint, asked over HTTP at the real binary.
 
-#[cfg(test)]
-mod support;
-
-use serde_json::json;
-use support::{Answer, Server};
+use crate::support::{Answer, Server};
+use serde_json::{json, Value};
 
 fn numbered() -> Server {
     Server::start(&[("SERVICE_PREFIX", "server"), ("SERVICE_SUFFIX", ".svc"), ("REPLICAS", "2")])
@@ -63,6 +60,34 @@ fn join_takes_any_method_and_logs() {
         let fields = json!({"message": "/join", "client_id": "a b", "instance": server.name()});
         assert_eq!(line["fields"], fields);
     }
+}
+
+#[test]
+fn join_serves_requests_for_this_host_and_for_unknown_ones() {
+    for environment in [[("SERVER_NAME", "server-1")], [("HOSTNAME", "server-1")]] {
+        let all = [&[("SERVICE_PREFIX", "server"), ("SERVICE_SUFFIX", ".svc")][..], &environment].concat();
+        let server = Server::start(&all);
+        let port = server.address.port();
+        for host in ["server-1.svc".to_owned(), format!("SERVER-1.svc:{port}"), "localhost".to_owned()] {
+            let answer = server.get_from(&host, "/join?client_id=7");
+            assert_eq!(
+                (answer.status, answer.json()["assigned"].clone()),
+                (200, json!(format!("server-1:{port}")))
+            );
+        }
+    }
+}
+
+#[test]
+fn join_refuses_a_request_for_another_host() {
+    let environment = [("SERVICE_PREFIX", "server"), ("SERVICE_SUFFIX", ".svc"), ("SERVER_NAME", "server-1")];
+    let server = Server::start(&environment);
+    let answer = server.get_from("Server-2.svc:8081", "/join?client_id=7");
+    let port = server.address.port();
+    assert_eq!((answer.status, answer.body), (421, format!("misdirected request: this is server-1:{port}")));
+    let line: Value = serde_json::from_str(&server.log()).unwrap();
+    assert_eq!(line["fields"]["message"], "/join refused: the request is for another host");
+    assert_eq!(line["fields"]["host"], "Server-2.svc:8081");
 }
 
 #[test]

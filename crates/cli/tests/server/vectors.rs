@@ -1,17 +1,14 @@
 //! The golden vectors of the resolver's formula, asked through `/where`.
 
-#[cfg(test)]
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::Server;
 use serde_json::Value;
-use support::Server;
 
 #[test]
 fn where_agrees_with_every_golden_vector() {
     let vectors: Vec<Value> =
-        serde_json::from_str(include_str!("../../core/tests/vectors/where.json")).unwrap();
+        serde_json::from_str(include_str!("../../../core/tests/vectors/where.json")).unwrap();
     assert_eq!(vectors.len(), 88);
 
     // One server for each configuration.

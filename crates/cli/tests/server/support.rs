@@ -1,9 +1,6 @@
 //! Starts the real binary on a free port and talks plain HTTP/1.1 to it, byte for byte: a client
 //! library would tidy up the very requests these tests are about.
 
-// Each test file compiles its own copy and uses a part of it.
-#![allow(dead_code)]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -15,10 +12,10 @@ use serde_json::Value;
 /// Longer than any answer takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The binary with nothing of the tests' own environment in it.
-pub fn command(environment: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pinroute-server"));
-    command.env_clear().envs(environment.iter().copied());
+/// `pinroute server` with nothing of the tests' own environment in it.
+fn command(environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pinroute"));
+    command.arg("server").env_clear().envs(environment.iter().copied());
     command
 }
 
@@ -39,9 +36,18 @@ pub struct Server {
 impl Server {
     /// Starts on a free port, with JSON logs unless `environment` says otherwise.
     pub fn start(environment: &[(&str, &str)]) -> Self {
+        Self::start_with(environment, &[])
+    }
+
+    /// As [`start`](Self::start), with further arguments.
+    pub fn start_with(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let defaults = [("PORT", "0"), ("BIND", "127.0.0.1"), ("HOSTNAME", "box"), ("LOG_FORMAT", "json")];
-        let mut child =
-            command(&defaults).envs(environment.iter().copied()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command(&defaults)
+            .envs(environment.iter().copied())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
 
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, logs) = channel();
@@ -83,6 +89,13 @@ impl Server {
     /// GET on a connection of its own.
     pub fn get(&self, path: &str) -> Answer {
         self.request("GET", path, "", b"")
+    }
+
+    /// GET with this `Host` on a connection of its own.
+    pub fn get_from(&self, host: &str, path: &str) -> Answer {
+        let mut connection = self.connect();
+        connection.send(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes());
+        connection.answer()
     }
 
     /// One request on a connection of its own. `headers` are whole lines, each with its line end.

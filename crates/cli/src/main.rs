@@ -1,0 +1,75 @@
+//! `pinroute`: the services and tools around the filter, one subcommand each.
+//!
+//! This crate reads options and starts what they describe; the work is done in a library for each service.
+
+mod logging;
+mod server;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::builder::Resettable;
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+/// Pin every request to the host that owns it: the services and tools around the Envoy filter pinroute.wasm.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pinroute",
+    version,
+    after_help = "Each option is also an environment variable; an empty one counts as unset.\n\n\
+                  Example: SERVICE_PREFIX=server REPLICAS=2 pinroute server"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Server(server::Arguments),
+}
+
+fn main() -> ExitCode {
+    let command = without_empty_variables(Cli::command());
+    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        // Also `--help` and `--version`; exits with 2 after a usage error.
+        Err(error) => error.exit(),
+    };
+    let result = match cli.command {
+        Command::Server(arguments) => arguments.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // If standard error is closed, the exit code still reports the failure.
+            let _ = writeln!(std::io::stderr(), "pinroute: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Makes clap ignore the variables that are set but empty, in every subcommand: Docker Compose passes an
+/// unset variable as an empty one (`${REPLICAS:-}`).
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let keep_filled = |arg: Arg| {
+        let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        if empty {
+            arg.env(Resettable::Reset)
+        } else {
+            arg
+        }
+    };
+    command.mut_args(keep_filled).mut_subcommands(without_empty_variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
