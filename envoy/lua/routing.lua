@@ -1,5 +1,5 @@
--- Sends /join?client_id=… to the instance that the cluster `resolver` names. This is the kind of script
--- that pinroute replaces; it is kept as the yardstick that the end-to-end tests hold the filter to.
+-- Sends /join?client_id=… to the host that the cluster `resolver` names. This is the kind of script that
+-- pinroute replaces. The end-to-end tests compare the filter with it.
 
 local function reject(handle, status, message)
   handle:respond({ [":status"] = status, ["content-type"] = "text/plain" }, message)
@@ -35,6 +35,6 @@ function envoy_on_request(handle)
   end
   handle:logDebug("Lua: parsed hostport=" .. hostport)
 
-  -- The headers have to be fetched anew: an object from before the call is out of scope after it.
+  -- Fetch the headers again: an object from before the call is out of scope after it.
   handle:headers():replace(":authority", hostport)
 end

@@ -1,5 +1,5 @@
--- Shuffle sharding as Lua filters do it today. pinroute reproduces this assignment bit for bit under
--- `algorithm: lua_djb2`; the end-to-end tests compare the two, the benchmark races them.
+-- Shuffle sharding as Lua filters do it today. pinroute reproduces this assignment bit for bit with
+-- `algorithm: lua_djb2`. The end-to-end tests and the benchmark compare the two.
 
 local TOTAL_HOSTS = 8
 local SHARD_SIZE = 2
