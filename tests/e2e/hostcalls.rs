@@ -2,9 +2,9 @@
 //! more than most of what the filter does in between, so the documentation lists them, and this holds it to that.
 
 use crate::{everywhere, hostport, with_resolver};
-use pinroute_testkit::lab::{Lab, LabBuilder};
+use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use pinroute_testkit::paths::project_root;
-use pinroute_testkit::scripted::Scripted;
+use pinroute_testkit::fake_resolver::FakeResolver;
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ const INTO_THE_MODULE: &str = "[host->vm] ";
 const OUT_OF_THE_MODULE: &str = "[vm->host] env.proxy_";
 
 /// Sends a request, twice to have it warm, and says as a row of a table which calls the last one took.
-fn row(name: &str, builder: LabBuilder, path: impl Fn(u32) -> String) -> String {
-    let lab = builder.component_log_level("wasm:trace").start().unwrap();
+fn row(name: &str, builder: TestEnvBuilder, path: impl Fn(u32) -> String) -> String {
+    let env = builder.component_log_level("wasm:trace").start().unwrap();
     for number in 0..3 {
         let headers = [("x-customer-id", "customer-1")];
-        assert_eq!(lab.request("GET", &path(number), &headers, b"").unwrap().status, 200);
+        assert_eq!(env.request("GET", &path(number), &headers, b"").unwrap().status, 200);
     }
-    let log = lab.envoy.log();
+    let log = env.envoy.log();
     // [TIME][THREAD][trace][wasm] [FILE] [host->vm] proxy_on_context_create(ID, ROOT), and ROOT is 0 for a root.
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("[wasm]")).collect();
     let begins = |line: &&str| line.contains("] proxy_on_context_create(") && !line.ends_with(", 0)");
@@ -51,21 +51,21 @@ fn row(name: &str, builder: LabBuilder, path: impl Fn(u32) -> String) -> String 
     format!("| {name} | {callbacks} | {total} | {} |", list.join(", "))
 }
 
-fn resolved(resolve: Value) -> (LabBuilder, Scripted) {
+fn resolved(resolve: Value) -> (TestEnvBuilder, FakeResolver) {
     with_resolver(json!({ "resolve": resolve }), |_, port| hostport(&format!("poc-routing-server-1:{port}")))
 }
 
-fn indexed(extra: Value) -> LabBuilder {
+fn indexed(extra: Value) -> TestEnvBuilder {
     let mut plugin = json!({
         "index": { "replicas": 2, "base": 1 },
         "target": { "authority": "poc-routing-server-{index}:8081" },
     });
     plugin.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    Lab::builder("envoy.yaml").plugin(plugin).edit(everywhere)
+    TestEnv::builder("envoy.yaml").plugin(plugin).edit(everywhere)
 }
 
-fn shuffled(response_headers: bool) -> LabBuilder {
-    Lab::builder("envoy.yaml").edit(everywhere).plugin(json!({
+fn shuffled(response_headers: bool) -> TestEnvBuilder {
+    TestEnv::builder("envoy.yaml").edit(everywhere).plugin(json!({
         "key": { "header": "x-customer-id" },
         "shuffle_shard": { "hosts": ["poc-routing-server-1:8081", "poc-routing-server-2:8081"], "shard_size": 1 },
         "response_headers": response_headers,

@@ -2,7 +2,7 @@
 //! request works on the same worker and in the same VM.
 
 use crate::{assert_no_reload, hostport, with_resolver};
-use pinroute_testkit::scripted::Script;
+use pinroute_testkit::fake_resolver::FakeResponse;
 use serde_json::{json, Value};
 use std::time::Duration;
 
@@ -12,69 +12,69 @@ const FORBIDDEN: &str = "target not allowed";
 
 struct Case {
     name: &'static str,
-    answer: fn(u16) -> Script,
+    answer: fn(u16) -> FakeResponse,
     /// Status and body, or none where the request is to reach its instance.
     expected: Option<(u16, &'static str)>,
 }
 
-const fn refused(name: &'static str, answer: fn(u16) -> Script, body: &'static str) -> Case {
+const fn refused(name: &'static str, answer: fn(u16) -> FakeResponse, body: &'static str) -> Case {
     Case { name, answer, expected: Some((502, body)) }
 }
 
-const fn routed(name: &'static str, answer: fn(u16) -> Script) -> Case {
+const fn routed(name: &'static str, answer: fn(u16) -> FakeResponse) -> Case {
     Case { name, answer, expected: None }
 }
 
-fn body_of(text: impl AsRef<[u8]>) -> Script {
-    Script::ok(text)
+fn body_of(text: impl AsRef<[u8]>) -> FakeResponse {
+    FakeResponse::ok(text)
 }
 
 const CASES: &[Case] = &[
     refused(
         "status 500",
-        |port| Script::status(500, format!(r#"{{"hostport":"poc-routing-server-1:{port}"}}"#)),
+        |port| FakeResponse::status(500, format!(r#"{{"hostport":"poc-routing-server-1:{port}"}}"#)),
         "resolver returned 500",
     ),
     refused(
         "status 302",
-        |_| Script::raw("HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n"),
+        |_| FakeResponse::raw("HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n"),
         "resolver returned 302",
     ),
-    refused("status 204", |_| Script::raw("HTTP/1.1 204 No Content\r\n\r\n"), "resolver returned 204"),
+    refused("status 204", |_| FakeResponse::raw("HTTP/1.1 204 No Content\r\n\r\n"), "resolver returned 204"),
     refused(
         "too slow",
         |port| hostport(&format!("poc-routing-server-1:{port}")).delayed(Duration::from_secs(2)),
         "resolver returned 504",
     ),
-    refused("silent", |_| Script::nothing().hang(), "resolver returned 504"),
-    refused("reset before a byte", |_| Script::nothing().reset(), "resolver returned 503"),
-    refused("closed before a byte", |_| Script::nothing().close(), "resolver returned 503"),
+    refused("silent", |_| FakeResponse::nothing().hang(), "resolver returned 504"),
+    refused("reset before a byte", |_| FakeResponse::nothing().reset(), "resolver returned 503"),
+    refused("closed before a byte", |_| FakeResponse::nothing().close(), "resolver returned 503"),
     refused(
         "reset in mid-head",
-        |_| Script::raw("HTTP/1.1 200 OK\r\nconte").reset(),
+        |_| FakeResponse::raw("HTTP/1.1 200 OK\r\nconte").reset(),
         "resolver returned 502",
     ),
     refused(
         "cut in mid-body",
-        |_| Script::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"hostport\":").close(),
+        |_| FakeResponse::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"hostport\":").close(),
         FAILED,
     ),
     refused(
         "reset in mid-body",
-        |_| Script::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"hostport\":").reset(),
+        |_| FakeResponse::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"hostport\":").reset(),
         FAILED,
     ),
     refused(
         "stalled in mid-body",
-        |_| Script::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"hostport\":").hang(),
+        |_| FakeResponse::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"hostport\":").hang(),
         FAILED,
     ),
     refused(
         "broken chunk",
-        |_| Script::raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"),
+        |_| FakeResponse::raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"),
         FAILED,
     ),
-    refused("not HTTP", |_| Script::raw("220 mail ready\r\n").close(), "resolver returned 502"),
+    refused("not HTTP", |_| FakeResponse::raw("220 mail ready\r\n").close(), "resolver returned 502"),
     refused("empty body", |_| body_of(""), NOTHING),
     refused("HTML", |_| body_of("<html><body>\"hostport\":\"a:1\"</body></html>"), NOTHING),
     refused(
@@ -121,7 +121,7 @@ const CASES: &[Case] = &[
             b"\"}",
         ]
         .concat();
-        Script::raw(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nx-bad: ", body.len()))
+        FakeResponse::raw(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nx-bad: ", body.len()))
             .send(b"\xff\xfe\r\n\r\n")
             .send(body)
     }),
@@ -155,27 +155,27 @@ fn survives_everything(
     cases: impl Iterator<Item = &'static Case> + Clone + Send + Sync + 'static,
 ) {
     let script = cases.clone();
-    let (lab, _resolver) = with_resolver(plugin, move |path, port| {
+    let (env, _resolver) = with_resolver(plugin, move |path, port| {
         let name = path.rsplit('=').next().unwrap_or_default().replace('+', " ");
         match script.clone().find(|case| case.name == name) {
             Some(case) => (case.answer)(port),
             None => hostport(&format!("poc-routing-server-2:{port}")),
         }
     });
-    let lab = lab.start().unwrap();
+    let env = env.start().unwrap();
     for case in cases {
-        let answer = lab.get(&format!("/join?client_id={}", case.name.replace(' ', "+"))).unwrap();
+        let answer = env.get(&format!("/join?client_id={}", case.name.replace(' ', "+"))).unwrap();
         match case.expected {
             Some((status, body)) => {
                 assert_eq!((answer.status, answer.text().as_str()), (status, body), "{}", case.name);
             }
             None => assert_eq!(answer.status, 200, "{}: {}", case.name, answer.text()),
         }
-        let next = lab.get("/join?client_id=good").unwrap();
+        let next = env.get("/join?client_id=good").unwrap();
         assert_eq!(next.status, 200, "after {}: {}", case.name, next.text());
-        assert_eq!(next.json().unwrap()["assigned"], lab.servers.hostport(2), "after {}", case.name);
+        assert_eq!(next.json().unwrap()["assigned"], env.servers.hostport(2), "after {}", case.name);
     }
-    assert_no_reload(&lab);
+    assert_no_reload(&env);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::live_rtds::{clients, stat, SOON};
 use crate::shuffle::shown;
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::eventually;
-use pinroute_testkit::lab::Lab;
+use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::servers::{Servers, ServersOptions};
 use pinroute_testkit::xds::{EdsCluster, Xds};
 use serde_json::{json, Value};
@@ -23,14 +23,14 @@ fn a_cluster_pushed_by_cds_brings_its_numbers_along() {
     };
     push(json!({ "total_hosts": 4, "shard_size": 1 }), 4);
     let hostports: Vec<_> = (1..=6).map(|number| servers.hostport(number)).collect();
-    let lab = Lab::builder("shuffle-shard-cds.yaml")
+    let env = TestEnv::builder("shuffle-shard-cds.yaml")
         .concurrency(2)
         .address(("control-plane", 18000), xds.addr())
         .with_servers(dns, servers)
         .start()
         .unwrap();
     let reaches = |customer: &str, config: &str| {
-        for client in clients(&lab) {
+        for client in clients(&env) {
             eventually(SOON, || {
                 let answer = client.request("GET", "/headers", &[("x-customer-id", customer)], b"").unwrap();
                 let [_, used, host] = shown(&answer);
@@ -45,9 +45,9 @@ fn a_cluster_pushed_by_cds_brings_its_numbers_along() {
         }
     };
     reaches("customer-A", "1/4");
-    let lab_servers = &lab.servers;
+    let servers = &env.servers;
     let endpoints: Vec<_> =
-        (0..6).map(|number| (lab_servers.addr(number + 1).into(), json!({ "host_id": number }))).collect();
+        (0..6).map(|number| (servers.addr(number + 1).into(), json!({ "host_id": number }))).collect();
     xds.set_endpoints("service_backend", &endpoints).unwrap();
     let cluster = |metadata: Value| EdsCluster::new("service_backend").metadata(metadata).subsets("host_id");
     xds.set_cluster(&cluster(json!({ "total_hosts": 6, "shard_size": 3 }))).unwrap();
@@ -55,5 +55,5 @@ fn a_cluster_pushed_by_cds_brings_its_numbers_along() {
     // What is not usable leaves what was said before.
     xds.set_cluster(&cluster(json!({ "total_hosts": -6, "shard_size": 2 }))).unwrap();
     reaches("customer-A", "2/6");
-    assert!(stat(&lab, "invalid") >= 1);
+    assert!(stat(&env, "invalid") >= 1);
 }

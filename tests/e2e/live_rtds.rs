@@ -3,7 +3,7 @@
 use crate::shuffle::{answer_directly, shown};
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::http::Client;
-use pinroute_testkit::lab::{Lab, LabBuilder};
+use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use pinroute_testkit::xds::envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use pinroute_testkit::xds::envoy_types::pb::google::protobuf::Any;
 use pinroute_testkit::xds::{WasmFilter, Xds, EXTENSION_CONFIG, RUNTIME};
@@ -17,16 +17,16 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// Enough connections that the kernel gives some to each worker.
 const CONNECTIONS: usize = 16;
 
-fn rtds_lab(xds: &Xds, workers: u32) -> LabBuilder {
-    Lab::builder("shuffle-shard-rtds.yaml")
+fn rtds_env(xds: &Xds, workers: u32) -> TestEnvBuilder {
+    TestEnv::builder("shuffle-shard-rtds.yaml")
         .replicas(1)
         .concurrency(workers)
         .address(("control-plane", 18000), xds.addr())
         .edit(answer_directly)
 }
 
-pub fn clients(lab: &Lab) -> Vec<Client> {
-    (0..CONNECTIONS).map(|_| lab.client()).collect()
+pub fn clients(env: &TestEnv) -> Vec<Client> {
+    (0..CONNECTIONS).map(|_| env.client()).collect()
 }
 
 fn config_of(client: &Client, customer: &str) -> String {
@@ -46,8 +46,8 @@ fn wait_for(clients: &[Client], customer: &str, expected: &str) {
     }
 }
 
-pub fn stat(lab: &Lab, name: &str) -> u64 {
-    lab.envoy.stat(&format!("wasmcustom.pinroute_runtime.{name}")).unwrap()
+pub fn stat(env: &TestEnv, name: &str) -> u64 {
+    env.envoy.stat(&format!("wasmcustom.pinroute_runtime.{name}")).unwrap()
 }
 
 fn values(total_hosts: u32, sizes: &[(&str, u32)]) -> Value {
@@ -61,8 +61,8 @@ fn values(total_hosts: u32, sizes: &[(&str, u32)]) -> Value {
 #[test]
 fn the_seeds_time_line() {
     let xds = Xds::start().unwrap();
-    let lab = rtds_lab(&xds, 2).start().unwrap();
-    let clients = clients(&lab);
+    let env = rtds_env(&xds, 2).start().unwrap();
+    let clients = clients(&env);
     assert_eq!(config_of(&clients[0], "customer-A"), "2/8", "as configured until somebody says otherwise");
     let all_two = [("customer-A", 2), ("customer-B", 2), ("customer-C", 2)];
     let line = [
@@ -87,7 +87,7 @@ fn the_seeds_time_line() {
             wait_for(&clients, customer, expected);
         }
     }
-    assert_eq!((stat(&lab, "updates"), stat(&lab, "connected"), stat(&lab, "version")), (5, 1, 5));
+    assert_eq!((stat(&env, "updates"), stat(&env, "connected"), stat(&env, "version")), (5, 1, 5));
     assert_eq!(xds.acked_version(RUNTIME).as_deref(), Some("5"));
     assert_eq!(xds.requests(RUNTIME)[0].node_id, "pinroute-demo", "the node is Envoy's");
 }
@@ -115,8 +115,8 @@ fn one_stream_per_process_however_many_workers_and_plugins() {
     for workers in [1, 2, 4] {
         let xds = Xds::start().unwrap();
         xds.set_runtime("runtime", &values(10, &[])).unwrap();
-        let lab = rtds_lab(&xds, workers).edit(three_plugins).start().unwrap();
-        let clients = clients(&lab);
+        let env = rtds_env(&xds, workers).edit(three_plugins).start().unwrap();
+        let clients = clients(&env);
         wait_for(&clients, "a", "2/10");
         xds.set_runtime("runtime", &values(11, &[])).unwrap();
         wait_for(&clients, "a", "2/11");
@@ -125,8 +125,8 @@ fn one_stream_per_process_however_many_workers_and_plugins() {
 }
 
 /// Asks on and on what is used for the customer `a`, counts the requests, and fails on anything not allowed.
-fn ask_until(lab: &Lab, done: &AtomicBool, requests: &AtomicU64, allowed: impl Fn(&str) -> bool) {
-    let client = lab.client();
+fn ask_until(env: &TestEnv, done: &AtomicBool, requests: &AtomicU64, allowed: impl Fn(&str) -> bool) {
+    let client = env.client();
     while !done.load(Ordering::Relaxed) {
         let config = config_of(&client, "a");
         assert!(allowed(&config), "{config}");
@@ -138,16 +138,16 @@ fn ask_until(lab: &Lab, done: &AtomicBool, requests: &AtomicU64, allowed: impl F
 fn a_server_that_goes_and_comes_back() {
     let xds = Xds::start().unwrap();
     xds.set_runtime("runtime", &values(10, &[("a", 3)])).unwrap();
-    let lab = rtds_lab(&xds, 2).start().unwrap();
-    let clients = clients(&lab);
+    let env = rtds_env(&xds, 2).start().unwrap();
+    let clients = clients(&env);
     wait_for(&clients, "a", "3/10");
     let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| ask_until(&lab, &done, &requests, |config| config == "3/10" || config == "4/12"));
+            scope.spawn(|| ask_until(&env, &done, &requests, |config| config == "3/10" || config == "4/12"));
         }
         xds.stop();
-        eventually(SOON, || if stat(&lab, "connected") == 0 { Ok(()) } else { Err("connected".into()) })
+        eventually(SOON, || if stat(&env, "connected") == 0 { Ok(()) } else { Err("connected".into()) })
             .unwrap();
         xds.close_at_once().unwrap();
         // A second by default, so that the tests stay quick; any outage by this variable.
@@ -161,7 +161,7 @@ fn a_server_that_goes_and_comes_back() {
         .unwrap();
         println!("{} requests during an outage of {outage:?}", requests.load(Ordering::Relaxed) - before);
         xds.restart().unwrap();
-        eventually(SOON, || if stat(&lab, "connected") == 1 { Ok(()) } else { Err("not connected".into()) })
+        eventually(SOON, || if stat(&env, "connected") == 1 { Ok(()) } else { Err("not connected".into()) })
             .unwrap();
         xds.set_runtime("runtime", &values(12, &[("a", 4)])).unwrap();
         wait_for(&clients, "a", "4/12");
@@ -175,8 +175,8 @@ fn bad_values_change_nothing_and_are_told_once() {
     let xds = Xds::start().unwrap();
     let good = json!({ "shuffle_sharding": { "total_hosts": 10, "customer": { "a": { "shard_size": 3 } } } });
     xds.set_runtime("runtime", &good).unwrap();
-    let lab = rtds_lab(&xds, 2).start().unwrap();
-    let clients = clients(&lab);
+    let env = rtds_env(&xds, 2).start().unwrap();
+    let clients = clients(&env);
     wait_for(&clients, "a", "3/10");
     let bad = [
         json!(-1),
@@ -198,15 +198,15 @@ fn bad_values_change_nothing_and_are_told_once() {
         assert_eq!(config_of(&clients[0], "a"), "3/10", "{bad}");
         // Once more the same: nothing new to tell.
         xds.set_runtime("runtime", &layer).unwrap();
-        eventually(SOON, || match stat(&lab, "updates") {
+        eventually(SOON, || match stat(&env, "updates") {
             updates if updates == 1 + 2 * count => Ok(()),
             updates => Err(format!("{updates} updates")),
         })
         .unwrap();
     }
-    assert_eq!(stat(&lab, "invalid"), bad.len() as u64);
-    assert_eq!(lab.envoy.log().matches("shuffle_sharding.total_hosts = -1.").count(), 0);
-    assert_eq!(lab.envoy.log().matches("total_hosts = -1 is not usable").count(), 1);
+    assert_eq!(stat(&env, "invalid"), bad.len() as u64);
+    assert_eq!(env.envoy.log().matches("shuffle_sharding.total_hosts = -1.").count(), 0);
+    assert_eq!(env.envoy.log().matches("total_hosts = -1 is not usable").count(), 1);
     xds.set_runtime("runtime", &values(4, &[("a", 99)])).unwrap();
     wait_for(&clients, "a", "4/4");
     assert_eq!(xds.nacks(RUNTIME), [""; 0], "a message that can be read is accepted");
@@ -216,8 +216,8 @@ fn bad_values_change_nothing_and_are_told_once() {
 fn messages_that_cannot_be_used_are_refused_with_the_reason() {
     let xds = Xds::start().unwrap();
     xds.set_runtime("runtime", &values(10, &[])).unwrap();
-    let lab = rtds_lab(&xds, 2).start().unwrap();
-    let clients = clients(&lab);
+    let env = rtds_env(&xds, 2).start().unwrap();
+    let clients = clients(&env);
     wait_for(&clients, "a", "2/10");
     let any = |type_url: &str, value: &[u8]| Any { type_url: type_url.to_owned(), value: value.to_vec() };
     let response = |type_url: &str, resources: Vec<Any>| DiscoveryResponse {
@@ -269,24 +269,24 @@ fn messages_that_cannot_be_used_are_refused_with_the_reason() {
     xds.set_runtime("runtime", &values(11, &[])).unwrap();
     wait_for(&clients, "a", "2/11");
     assert_eq!(xds.streams_ever(RUNTIME), 1, "the stream survived all of it");
-    assert_eq!(stat(&lab, "invalid"), 7);
+    assert_eq!(stat(&env, "invalid"), 7);
 }
 
 /// The resident memory of an Envoy.
-fn resident_kib(lab: &Lab) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", lab.envoy.pid())).unwrap();
+fn resident_kib(env: &TestEnv) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", env.envoy.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// The longest of many requests, one after the other on each of a few connections, while something is done.
-fn longest_request(lab: &Lab, something: impl FnOnce()) -> Duration {
+fn longest_request(env: &TestEnv, something: impl FnOnce()) -> Duration {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let loops: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
-                    let client = lab.client();
+                    let client = env.client();
                     let mut longest = Duration::ZERO;
                     while !done.load(Ordering::Relaxed) {
                         let start = Instant::now();
@@ -313,13 +313,13 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
         .collect();
     let mut layer = overrides;
     layer.insert("shuffle_sharding.total_hosts".to_owned(), json!(20));
-    let lab = rtds_lab(&xds, 2).start().unwrap();
-    let clients = clients(&lab);
+    let env = rtds_env(&xds, 2).start().unwrap();
+    let clients = clients(&env);
     wait_for(&clients, "customer-0", "2/8");
-    let memory = resident_kib(&lab);
-    let quiet = longest_request(&lab, || std::thread::sleep(Duration::from_millis(500)));
+    let memory = resident_kib(&env);
+    let quiet = longest_request(&env, || std::thread::sleep(Duration::from_millis(500)));
     let mut taken = Duration::ZERO;
-    let stalled = longest_request(&lab, || {
+    let stalled = longest_request(&env, || {
         let pushed = xds.set_runtime("runtime", &Value::Object(layer)).unwrap();
         for number in [0_usize, 1, 5, 6, 7, 50_000, 99_999] {
             wait_for(&clients, &format!("customer-{number}"), &format!("{}/20", 1 + number % 7));
@@ -330,7 +330,7 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
     println!("longest request while they are applied {stalled:?}, while all is quiet {quiet:?}");
     println!(
         "Envoy's memory grew from {memory} to {} KiB, two workers and the main thread",
-        resident_kib(&lab)
+        resident_kib(&env)
     );
     wait_for(&clients, "customer-100000", "2/20");
     // How soon a push takes effect everywhere: figures for people, not a bound for machines.
@@ -352,13 +352,13 @@ fn a_trapped_vm_comes_back_and_subscribes_again() {
     xds.set_runtime("runtime", &values(10, &[])).unwrap();
     let trap = paths::wasm().with_file_name("pinroute-trap.wasm");
     assert!(trap.exists(), "{} is missing: run `make test`", trap.display());
-    let lab = rtds_lab(&xds, 2).edit(move |shipped| {
+    let env = rtds_env(&xds, 2).edit(move |shipped| {
         shipped.http_filter("pinroute")?["typed_config"]["config"]["vm_config"]["code"] =
             json!({ "local": { "filename": trap } });
         Ok(())
     });
-    let lab = lab.start().unwrap();
-    let clients = clients(&lab);
+    let env = env.start().unwrap();
+    let clients = clients(&env);
     wait_for(&clients, "a", "2/10");
     for total in [11, 12, 13] {
         // Every worker's VM is lost, one of them perhaps with the lease.
@@ -403,7 +403,7 @@ fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
         xds.set_extension_config("pinroute", &filter).unwrap();
     };
     push(1);
-    let lab = rtds_lab(&xds, 2)
+    let env = rtds_env(&xds, 2)
         .edit(|shipped| {
             *shipped.http_filter("pinroute")? = json!({ "name": "pinroute", "config_discovery": {
                 "config_source": { "resource_api_version": "V3", "api_config_source": {
@@ -416,7 +416,7 @@ fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
         })
         .start()
         .unwrap();
-    let clients = clients(&lab);
+    let clients = clients(&env);
     let sized = json!({ "shuffle_sharding": { "total_hosts": 10 } });
     xds.set_runtime("runtime", &sized).unwrap();
     wait_for(&clients, "a", "1/10");
@@ -424,7 +424,7 @@ fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             // Never the configured 8: a new plugin knows at once what the old one knew.
-            scope.spawn(|| ask_until(&lab, &done, &requests, |config| config.ends_with("/10")));
+            scope.spawn(|| ask_until(&env, &done, &requests, |config| config.ends_with("/10")));
         }
         for size in 2..=9 {
             push(size);
@@ -453,6 +453,6 @@ fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
         }
     })
     .unwrap();
-    let alive = lab.envoy.stat("wasm.envoy.wasm.runtime.v8.active").unwrap();
+    let alive = env.envoy.stat("wasm.envoy.wasm.runtime.v8.active").unwrap();
     assert!(alive <= 4, "{alive} VMs: one each for the base, the main thread and the workers");
 }

@@ -4,7 +4,7 @@
 use pinroute_core::shuffle::{Algorithm, Assigner, Hosts};
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::http::Response;
-use pinroute_testkit::lab::Lab;
+use pinroute_testkit::env::TestEnv;
 use serde_json::{json, Value};
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ fn the_lua_assignment_is_reproduced_bit_for_bit() {
             .replace("TOTAL_HOSTS = 8", &format!("TOTAL_HOSTS = {total}"))
             .replace("SHARD_SIZE = 2", &format!("SHARD_SIZE = {size}"));
         // Both in the same Envoy, which filter runs being a matter of the port.
-        let lab = Lab::builder("shuffle-shard.yaml")
+        let env = TestEnv::builder("shuffle-shard.yaml")
             .replicas(1)
             .plugin(json!({
                 "key": { "header": "x-customer-id" },
@@ -78,10 +78,10 @@ fn the_lua_assignment_is_reproduced_bit_for_bit() {
             })
             .start()
             .unwrap();
-        let lua = pinroute_testkit::http::Client::new(lab.envoy.listener_addr("lua").unwrap());
+        let lua = pinroute_testkit::http::Client::new(env.envoy.listener_addr("lua").unwrap());
         for (key, path) in samples(count) {
             let headers = [("x-customer-id", key.as_str())];
-            let ours = lab.request("GET", &path, &headers, b"").unwrap();
+            let ours = env.request("GET", &path, &headers, b"").unwrap();
             let theirs = lua.request("GET", &path, &headers, b"").unwrap();
             assert_eq!(shown(&ours), shown(&theirs), "{key} {path} of {size}/{total}");
             assert_eq!(shown(&ours)[1], format!("{size}/{total}"));
@@ -92,19 +92,19 @@ fn the_lua_assignment_is_reproduced_bit_for_bit() {
 #[test]
 fn native_code_and_wasm_decide_alike() {
     for (total, size, count) in [(20_u32, 4_u32, 9000_u64), (1000, 8, 1000)] {
-        let lab = Lab::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
+        let env = TestEnv::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
             "key": { "header": "x-customer-id" },
             "shuffle_shard": { "total_hosts": total, "shard_size": size, "base": 100 },
             "response_headers": true,
         }));
-        let lab = lab.start().unwrap();
+        let env = env.start().unwrap();
         let mut assigner = Assigner::new(Algorithm::Rendezvous, &Hosts::Numbered, None);
         let mut shard = Vec::new();
         for (key, path) in samples(count) {
             assigner.assign(key.as_bytes(), total, size, &mut shard);
             let picked = 100 + shard[assigner.pick(path.as_bytes(), shard.len())];
             let assignment = shard.iter().map(|host| (host + 100).to_string()).collect::<Vec<_>>().join(",");
-            let answer = lab.request("GET", &path, &[("x-customer-id", &key)], b"").unwrap();
+            let answer = env.request("GET", &path, &[("x-customer-id", &key)], b"").unwrap();
             assert_eq!(
                 shown(&answer),
                 [assignment, format!("{size}/{total}"), picked.to_string()],
@@ -116,13 +116,13 @@ fn native_code_and_wasm_decide_alike() {
 
 #[test]
 fn the_shipped_configuration_reaches_the_backends() {
-    let lab = Lab::builder("shuffle-shard.yaml").replicas(8).start().unwrap();
+    let env = TestEnv::builder("shuffle-shard.yaml").replicas(8).start().unwrap();
     let mut reached = BTreeSet::new();
     for customer in 0..40 {
         let mut own = BTreeSet::new();
         for request in 0..10 {
             let key = format!("customer-{customer}");
-            let answer = lab.request("GET", &format!("/{request}"), &[("x-customer-id", &key)], b"").unwrap();
+            let answer = env.request("GET", &format!("/{request}"), &[("x-customer-id", &key)], b"").unwrap();
             let [assignment, config, host] = shown(&answer);
             assert_eq!(config, "2/8");
             let instance = answer.status;
@@ -134,10 +134,10 @@ fn the_shipped_configuration_reaches_the_backends() {
         reached.extend(own);
     }
     assert_eq!(reached.len(), 8, "{reached:?}");
-    let seen = lab.request("GET", "/headers", &[("x-customer-id", "customer-A")], b"").unwrap();
+    let seen = env.request("GET", "/headers", &[("x-customer-id", "customer-A")], b"").unwrap();
     let host: u8 = seen.header("x-target-host").unwrap().parse().unwrap();
     let body = seen.json().unwrap();
-    assert_eq!(body["instance"], json!(lab.servers.hostport(host + 1)));
+    assert_eq!(body["instance"], json!(env.servers.hostport(host + 1)));
     assert_eq!(received(&body, "x-shard-config"), ["2/8"]);
     assert_eq!(received(&body, "x-target-cluster"), [format!("backend_{host}")]);
 }
@@ -151,15 +151,15 @@ fn received(body: &Value, name: &str) -> Vec<String> {
 #[test]
 fn each_way_to_pick_keeps_to_the_shard() {
     for pick in [json!("path"), json!("random"), json!("round_robin"), json!({ "header": "x-session" })] {
-        let lab = Lab::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
+        let env = TestEnv::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
             "key": { "header": "x-customer-id" },
             "shuffle_shard": { "total_hosts": 10, "shard_size": 3, "pick": pick },
             "response_headers": true,
         }));
-        let lab = lab.start().unwrap();
+        let env = env.start().unwrap();
         let ask = |path: &str, session: &str| {
             let headers = [("x-customer-id", "customer-A"), ("x-session", session)];
-            let answer = lab.request("GET", path, &headers, b"").unwrap();
+            let answer = env.request("GET", path, &headers, b"").unwrap();
             let [assignment, _, host] = shown(&answer);
             assert!(assignment.split(',').any(|member| member == host), "{pick}: {host} of {assignment}");
             host.to_owned()
@@ -183,14 +183,14 @@ fn each_way_to_pick_keeps_to_the_shard() {
 #[test]
 fn a_seed_changes_everything_and_names_replace_numbers() {
     let assignments = |shuffle: Value| {
-        let lab = Lab::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
+        let env = TestEnv::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
             "key": { "header": "x-customer-id" }, "shuffle_shard": shuffle, "response_headers": true,
         }));
-        let lab = lab.start().unwrap();
+        let env = env.start().unwrap();
         (0..50)
             .map(|number| {
                 let key = format!("customer-{number}");
-                shown(&lab.request("GET", "/", &[("x-customer-id", &key)], b"").unwrap())[0].to_owned()
+                shown(&env.request("GET", "/", &[("x-customer-id", &key)], b"").unwrap())[0].to_owned()
             })
             .collect::<Vec<_>>()
     };
@@ -221,18 +221,18 @@ fn what_a_client_claims_is_replaced_or_removed() {
     ];
     for target in targets {
         let by_header = target.get("header").is_some();
-        let lab = Lab::builder("shuffle-shard.yaml").replicas(8).plugin(json!({
+        let env = TestEnv::builder("shuffle-shard.yaml").replicas(8).plugin(json!({
             "key": { "header": "x-customer-id" },
             "path_prefix": "/headers",
             "shuffle_shard": { "total_hosts": 8, "shard_size": 2 },
             "target": target,
             "response_headers": true,
         }));
-        let lab = lab
+        let env = env
             .edit(move |shipped| if by_header { Ok(()) } else { route_to_the_first(shipped) })
             .start()
             .unwrap();
-        let answer = lab.request("GET", "/headers", &forged, b"").unwrap();
+        let answer = env.request("GET", "/headers", &forged, b"").unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         let [assignment, config, host] = shown(&answer);
         let body = answer.json().unwrap();
@@ -242,10 +242,10 @@ fn what_a_client_claims_is_replaced_or_removed() {
         assert_eq!(config, "2/8");
         if by_header {
             assert_eq!(received(&body, "x-target-cluster"), [format!("backend_{host}")]);
-            assert_eq!(body["instance"], json!(lab.servers.hostport(host.parse::<u8>().unwrap() + 1)));
+            assert_eq!(body["instance"], json!(env.servers.hostport(host.parse::<u8>().unwrap() + 1)));
         }
         // Outside the prefix the filter does not act, and nobody else may either.
-        let passed = lab.request("GET", "/echo", &forged, b"").unwrap();
+        let passed = env.request("GET", "/echo", &forged, b"").unwrap();
         if by_header {
             assert_eq!(passed.status, 503, "without the header the route leads nowhere: {}", passed.text());
         } else {

@@ -16,7 +16,7 @@ use hickory_server::Server;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
 
-use crate::locked;
+use crate::sync::locked;
 
 /// Seconds a client may keep an answer. As low as it goes without meaning "ask every time".
 const TTL: u32 = 1;
@@ -173,7 +173,7 @@ mod tests {
     use hickory_proto::op::{Message, Query};
 
     use super::*;
-    use crate::eventually;
+    use crate::poll::eventually;
 
     fn question(name: &str, kind: RecordType) -> Vec<u8> {
         let mut message = Message::query();

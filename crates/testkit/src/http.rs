@@ -66,7 +66,7 @@ impl Client {
     ///
     /// # Errors
     /// If no complete answer came, or if the request is one this client cannot express: then use
-    /// [`Lab::raw`](crate::lab::Lab::raw).
+    /// [`TestEnv::raw`](crate::env::TestEnv::raw).
     pub fn request(
         &self,
         method: &str,

@@ -11,7 +11,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use rustix::process::{getppid, kill_process, set_parent_process_death_signal, Pid, Signal};
 
-use crate::locked;
+use crate::sync::locked;
 
 /// A running child. Dropping it kills it; in a panicking test its output is printed too.
 #[derive(Debug)]
@@ -137,10 +137,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::eventually;
-    use crate::paths::PrivateDir;
+    use crate::poll::eventually;
+    use tempfile::TempDir;
 
-    fn sleeper(dir: &PrivateDir) -> Process {
+    fn sleeper(dir: &TempDir) -> Process {
         let mut command = Command::new("sleep");
         Process::spawn("sleeper", command.arg("600"), dir.path().join("log")).unwrap()
     }
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn keeps_the_output_and_the_status() {
-        let dir = PrivateDir::new("process").unwrap();
+        let dir = TempDir::new().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "echo one; echo two >&2; echo three; exit 7"]);
         let process = Process::spawn("talker", &mut command, dir.path().join("log")).unwrap();
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn ends_with_its_value() {
-        let dir = PrivateDir::new("process").unwrap();
+        let dir = TempDir::new().unwrap();
         let process = sleeper(&dir);
         let pid = process.pid();
         assert!(process.exited().unwrap().is_none());
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn ends_with_the_thread_that_started_it() {
-        let dir = PrivateDir::new("process").unwrap();
+        let dir = TempDir::new().unwrap();
         let pid = thread::scope(|scope| {
             // Forgotten, so that no destructor can be what kills it.
             let start = || {
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn names_what_cannot_be_started() {
-        let dir = PrivateDir::new("process").unwrap();
+        let dir = TempDir::new().unwrap();
         let mut command = Command::new("/no/such/program");
         let error = Process::spawn("ghost", &mut command, dir.path().join("log")).unwrap_err();
         assert_eq!(error.to_string(), "cannot start ghost (/no/such/program)");

@@ -111,11 +111,11 @@ fn install(version: &str, target: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paths::PrivateDir;
+    use tempfile::TempDir;
 
     #[test]
     fn only_a_file_that_can_be_run_counts_on_the_path() {
-        let dir = PrivateDir::new("path").unwrap();
+        let dir = TempDir::new().unwrap();
         let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
         for (folder, mode) in [(&a, 0o644), (&b, 0o755)] {
             fs::create_dir(folder).unwrap();

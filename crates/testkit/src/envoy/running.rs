@@ -11,10 +11,10 @@ use anyhow::{bail, ensure, Context, Result};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::envoy_binary;
-use crate::eventually;
+use super::install::envoy_binary;
+use crate::poll::eventually;
 use crate::http::Client;
-use crate::paths::PrivateDir;
+use tempfile::TempDir;
 use crate::process::{die_with_this_thread, Process};
 
 /// From start to LIVE. It takes about a second; many at once on a small machine take longer.
@@ -55,7 +55,7 @@ pub struct Envoy {
     admin: SocketAddr,
     client: Client,
     /// Holds the configuration and the log, so it goes last.
-    _dir: PrivateDir,
+    _dir: TempDir,
 }
 
 impl Envoy {
@@ -68,7 +68,7 @@ impl Envoy {
     /// If Envoy ends before it is ready or is not ready within 30 s, with the last lines of its log.
     pub fn start(config: &Value, options: &EnvoyOptions) -> Result<Self> {
         ensure!(config.get("admin").is_some(), "the Envoy configuration has no `admin`");
-        let dir = PrivateDir::new("envoy")?;
+        let dir = TempDir::new()?;
         let config_file = write_config(&dir, config)?;
         let admin_file = dir.path().join("admin-address");
         let mut command = Command::new(envoy_binary()?);
@@ -220,7 +220,7 @@ impl Envoy {
 /// # Errors
 /// If Envoy rejects it, with what it said.
 pub fn validate(config: &Value) -> Result<()> {
-    let dir = PrivateDir::new("validate")?;
+    let dir = TempDir::new()?;
     let mut command = Command::new(envoy_binary()?);
     command.args(["--mode", "validate", "-l", "warning", "-c"]).arg(write_config(&dir, config)?);
     die_with_this_thread(&mut command);
@@ -233,7 +233,7 @@ pub fn validate(config: &Value) -> Result<()> {
 }
 
 /// Writes the configuration where Envoy reads it, as JSON, which it tells by the file's ending.
-fn write_config(dir: &PrivateDir, config: &Value) -> Result<PathBuf> {
+fn write_config(dir: &TempDir, config: &Value) -> Result<PathBuf> {
     let file = dir.path().join("envoy.json");
     fs::write(&file, serde_json::to_vec_pretty(config)?)?;
     Ok(file)

@@ -7,14 +7,14 @@
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
-//! use pinroute_testkit::lab::Lab;
+//! use pinroute_testkit::env::TestEnv;
 //! use pinroute_testkit::xds::{Xds, RUNTIME};
 //! use serde_json::json;
 //!
 //! let xds = Xds::start()?;
 //! xds.set_runtime("runtime", &json!({"pinroute": {"shards": 8}}))?;
 //! // The address of `xds_cluster` in the shipped configurations becomes that of this server.
-//! let lab = Lab::builder("shuffle-shard-rtds.yaml").address(("control-plane", 18000), xds.addr()).start()?;
+//! let env = TestEnv::builder("shuffle-shard-rtds.yaml").address(("control-plane", 18000), xds.addr()).start()?;
 //! let pushed = xds.set_runtime("runtime", &json!({"pinroute": {"shards": 9}}))?;
 //! assert_eq!(pushed.version, "2");
 //! xds.stop();
@@ -25,10 +25,10 @@
 //! ```
 
 mod port;
-mod record;
 mod resources;
 mod service;
 mod state;
+mod types;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -41,29 +41,15 @@ use tokio::runtime::Runtime;
 use tonic::Status;
 
 pub use envoy_types;
-pub use record::{Pushed, Request};
 pub use resources::{EdsCluster, WasmFilter};
 pub use tonic::Code;
+pub use types::{
+    Pushed, Request, CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, RUNTIME, XDS_CLUSTER,
+};
 
-use crate::locked;
+use crate::sync::locked;
 use port::{Manner, Port};
 use state::State;
-
-/// Type URL of clusters (CDS).
-pub const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-/// Type URL of a cluster's endpoints (EDS).
-pub const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-/// Type URL of extension configurations (ECDS).
-pub const EXTENSION_CONFIG: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
-/// Type URL of listeners (LDS).
-pub const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
-/// Type URL of route configurations (RDS).
-pub const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
-/// Type URL of runtime layers (RTDS).
-pub const RUNTIME: &str = "type.googleapis.com/envoy.service.runtime.v3.Runtime";
-
-/// What Envoy's own cluster for this server is called.
-pub const XDS_CLUSTER: &str = "xds_cluster";
 
 /// A server on 127.0.0.1, HTTP/2 without TLS on a free port, until it is dropped.
 ///

@@ -14,7 +14,7 @@ use tonic::transport::Server;
 
 use super::service::Discovery;
 use super::state::State;
-use crate::eventually;
+use crate::poll::eventually;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;

@@ -17,8 +17,8 @@ use tonic::server::Grpc;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::state::{Outgoing, State};
-use super::{CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, RUNTIME};
-use crate::locked;
+use super::types::{CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, RUNTIME};
+use crate::sync::locked;
 
 /// For one message, either way.
 const MAX_MESSAGE: usize = 64 << 20;

@@ -24,7 +24,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::Streaming;
 
 use super::*;
-use crate::eventually;
+use crate::poll::eventually;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Within this nothing came, where nothing should.

@@ -1,6 +1,22 @@
-//! What is told about pushes and requests.
+//! The names of the resource types, and what the server records of pushes and requests.
 
 use std::time::Instant;
+
+/// Type URL of clusters (CDS).
+pub const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+/// Type URL of a cluster's endpoints (EDS).
+pub const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+/// Type URL of extension configurations (ECDS).
+pub const EXTENSION_CONFIG: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
+/// Type URL of listeners (LDS).
+pub const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
+/// Type URL of route configurations (RDS).
+pub const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+/// Type URL of runtime layers (RTDS).
+pub const RUNTIME: &str = "type.googleapis.com/envoy.service.runtime.v3.Runtime";
+
+/// What Envoy's own cluster for this server is called.
+pub const XDS_CLUSTER: &str = "xds_cluster";
 
 /// A push that was made. `at` is when it was handed over, so the client's answer comes after it.
 #[derive(Debug, Clone, PartialEq, Eq)]

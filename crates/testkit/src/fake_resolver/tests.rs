@@ -3,12 +3,12 @@
 use std::io::ErrorKind;
 
 use super::*;
-use crate::eventually;
+use crate::poll::eventually;
 use crate::http::Client;
 
 const LONG: Duration = Duration::from_secs(10);
 
-fn connect(server: &Scripted) -> TcpStream {
+fn connect(server: &FakeResolver) -> TcpStream {
     let mut stream = TcpStream::connect(server.addr()).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream.write_all(b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
@@ -17,9 +17,9 @@ fn connect(server: &Scripted) -> TcpStream {
 
 #[test]
 fn keeps_the_connection_and_records() {
-    let server = Scripted::start(|path, _| match path {
-        "/one" => Script::ok("1"),
-        _ => Script::status(503, "busy"),
+    let server = FakeResolver::start(|path, _| match path {
+        "/one" => FakeResponse::ok("1"),
+        _ => FakeResponse::status(503, "busy"),
     })
     .unwrap();
     let client = Client::new(server.addr());
@@ -40,7 +40,7 @@ fn keeps_the_connection_and_records() {
 #[test]
 fn closes_in_the_middle_of_a_body() {
     let server =
-        Scripted::start(|_, _| Script::raw("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").close());
+        FakeResolver::start(|_, _| FakeResponse::raw("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").close());
     let server = server.unwrap();
     let mut text = String::new();
     connect(&server).read_to_string(&mut text).unwrap();
@@ -50,7 +50,7 @@ fn closes_in_the_middle_of_a_body() {
 
 #[test]
 fn resets() {
-    let server = Scripted::start(|_, _| Script::nothing().reset()).unwrap();
+    let server = FakeResolver::start(|_, _| FakeResponse::nothing().reset()).unwrap();
     let error = connect(&server).read(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
@@ -58,7 +58,7 @@ fn resets() {
 #[test]
 fn pauses_between_bytes() {
     let pause = Duration::from_millis(50);
-    let server = Scripted::start(move |_, _| Script::raw("a").pause(pause).send("b").close()).unwrap();
+    let server = FakeResolver::start(move |_, _| FakeResponse::raw("a").pause(pause).send("b").close()).unwrap();
     let start = Instant::now();
     let mut text = String::new();
     connect(&server).read_to_string(&mut text).unwrap();
@@ -68,7 +68,7 @@ fn pauses_between_bytes() {
 
 #[test]
 fn hangs_until_dropped() {
-    let server = Scripted::start(|_, _| Script::nothing().hang()).unwrap();
+    let server = FakeResolver::start(|_, _| FakeResponse::nothing().hang()).unwrap();
     let mut stream = connect(&server);
     eventually(LONG, || match server.requests().len() {
         1 => Ok(()),

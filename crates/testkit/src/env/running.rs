@@ -1,18 +1,4 @@
-//! Everything together: DNS, servers and an Envoy with a shipped configuration.
-//!
-//! ```no_run
-//! # fn main() -> anyhow::Result<()> {
-//! use pinroute_testkit::lab::Lab;
-//!
-//! let lab = Lab::builder("envoy.yaml").replicas(2).start()?;
-//! let answer = lab.get("/join?client_id=123")?;
-//! assert_eq!(answer.status, 200);
-//! assert_eq!(answer.json()?["assigned"], lab.servers.hostport(2));
-//! # Ok(())
-//! # }
-//! ```
-
-mod builder;
+//! A running test environment.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -20,40 +6,32 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-pub use builder::{for_validation, LabBuilder};
-
 use crate::dns::Dns;
 use crate::envoy::Envoy;
 use crate::http::{Client, Response};
 use crate::servers::Servers;
 
-/// The port that the shipped configurations and all documentation use for the servers. A lab puts the
+/// The port that the shipped configurations and all documentation use for the servers. A env puts the
 /// real one in its place wherever a configuration says `:8081`.
 pub const SERVER_PORT: u16 = 8081;
 
-/// How long [`Lab::raw`] reads from a connection that stays open.
+/// How long [`TestEnv::raw`] reads from a connection that stays open.
 const RAW_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A running lab. Dropping it stops all of it.
+/// A running env. Dropping it stops all of it.
 #[derive(Debug)]
-pub struct Lab {
+pub struct TestEnv {
     /// The Envoy; it goes first.
     pub envoy: Envoy,
     /// The servers.
     pub servers: Servers,
     /// The names of the servers, and whatever a test adds.
     pub dns: Dns,
-    addr: SocketAddr,
-    client: Client,
+    pub(super) addr: SocketAddr,
+    pub(super) client: Client,
 }
 
-impl Lab {
-    /// Describes a lab with a file of the project's folder `envoy/`.
-    #[must_use]
-    pub fn builder(config: &str) -> LabBuilder {
-        LabBuilder::new(config)
-    }
-
+impl TestEnv {
     /// Where Envoy's listener listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {

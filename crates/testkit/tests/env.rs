@@ -1,28 +1,28 @@
-//! A whole lab, with the Lua script in the filter's place: it needs the servers (`make build`) and no Wasm.
+//! A whole env, with the Lua script in the filter's place: it needs the servers (`make build`) and no Wasm.
 
 use std::time::Duration;
 
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::eventually;
-use pinroute_testkit::lab::Lab;
-use pinroute_testkit::scripted::{Script, Scripted};
+use pinroute_testkit::env::TestEnv;
+use pinroute_testkit::fake_resolver::{FakeResponse, FakeResolver};
 use pinroute_testkit::servers::{name, Servers, ServersOptions};
 
 const DEADLINE: Duration = Duration::from_secs(15);
 
 #[test]
 fn a_request_goes_all_the_way() {
-    let lab = Lab::builder("envoy-lua.yaml").replicas(2).start().unwrap();
-    let answer = lab.get("/join?client_id=123").unwrap();
+    let env = TestEnv::builder("envoy-lua.yaml").replicas(2).start().unwrap();
+    let answer = env.get("/join?client_id=123").unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let owner = lab.get("/where?client_id=123").unwrap().json().unwrap()["hostport"].clone();
+    let owner = env.get("/where?client_id=123").unwrap().json().unwrap()["hostport"].clone();
     assert_eq!(answer.json().unwrap()["assigned"], owner);
 
-    let raw = lab.raw(b"GET /where?client_id=123 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let raw = env.raw(b"GET /where?client_id=123 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
     assert!(raw.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&raw));
-    assert!(lab.dns.queries("server") > 0);
-    assert!(lab.envoy.stat("cluster.resolver.upstream_rq_200").unwrap() >= 2);
-    assert_eq!(lab.url(), format!("http://{}", lab.addr()));
+    assert!(env.dns.queries("server") > 0);
+    assert!(env.envoy.stat("cluster.resolver.upstream_rq_200").unwrap() >= 2);
+    assert_eq!(env.url(), format!("http://{}", env.addr()));
 }
 
 #[test]
@@ -30,11 +30,11 @@ fn the_resolver_can_be_scripted() {
     let dns = Dns::start().unwrap();
     let servers = Servers::start(3, &ServersOptions::default(), &dns).unwrap();
     let answer = format!(r#"{{"hostport":"{}"}}"#, servers.hostport(3));
-    let resolver = Scripted::start(move |_, _| Script::ok(&answer)).unwrap();
-    let lab =
-        Lab::builder("envoy-lua.yaml").with_servers(dns, servers).resolver(resolver.addr()).start().unwrap();
-    let answer = lab.get("/join?client_id=123").unwrap();
-    assert_eq!(answer.json().unwrap()["assigned"], lab.servers.hostport(3));
+    let resolver = FakeResolver::start(move |_, _| FakeResponse::ok(&answer)).unwrap();
+    let env =
+        TestEnv::builder("envoy-lua.yaml").with_servers(dns, servers).resolver(resolver.addr()).start().unwrap();
+    let answer = env.get("/join?client_id=123").unwrap();
+    assert_eq!(answer.json().unwrap()["assigned"], env.servers.hostport(3));
     assert_eq!(resolver.requests()[0].path, "/where?client_id=123");
 }
 
@@ -62,9 +62,9 @@ fn a_failing_server_says_why() {
 
 #[test]
 fn logs_can_be_waited_for() {
-    let lab = Lab::builder("envoy-lua.yaml").replicas(1).log_level("info").start().unwrap();
-    lab.envoy.wait_for_log("all dependencies initialized. starting workers").unwrap();
-    eventually(DEADLINE, || match lab.envoy.stat("server.live") {
+    let env = TestEnv::builder("envoy-lua.yaml").replicas(1).log_level("info").start().unwrap();
+    env.envoy.wait_for_log("all dependencies initialized. starting workers").unwrap();
+    eventually(DEADLINE, || match env.envoy.stat("server.live") {
         Ok(1) => Ok(()),
         other => Err(format!("{other:?}")),
     })

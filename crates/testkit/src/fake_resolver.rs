@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::locked;
+use crate::sync::locked;
 
 /// A request head longer than this ends the connection.
 const HEAD_LIMIT: usize = 256 << 10;
 
 /// What to do with one request: send, pause, send …, and then something with the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Script {
+pub struct FakeResponse {
     steps: Vec<Step>,
     end: End,
 }
@@ -35,7 +35,7 @@ enum End {
     Hang,
 }
 
-impl Script {
+impl FakeResponse {
     /// 200 with this body; the connection stays.
     #[must_use]
     pub fn ok(body: impl AsRef<[u8]>) -> Self {
@@ -46,7 +46,7 @@ impl Script {
     #[must_use]
     pub fn status(code: u16, body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
-        let head = format!("HTTP/1.1 {code} Scripted\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!("HTTP/1.1 {code} FakeResolver\r\ncontent-length: {}\r\n\r\n", body.len());
         Self::raw(head).send(body)
     }
 
@@ -127,7 +127,7 @@ impl Recorded {
 
 /// A scripted server on 127.0.0.1, on a free port, until it is dropped.
 #[derive(Debug)]
-pub struct Scripted {
+pub struct FakeResolver {
     addr: SocketAddr,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
@@ -148,15 +148,15 @@ struct State {
     open: HashMap<usize, TcpStream>,
 }
 
-type Handler = dyn Fn(&str, &[u8]) -> Script + Send + Sync;
+type Handler = dyn Fn(&str, &[u8]) -> FakeResponse + Send + Sync;
 
-impl Scripted {
+impl FakeResolver {
     /// Starts a server that asks `handler` what to do with each request: it gets the path with its query,
     /// and the whole head as it was sent. A body is read and thrown away (by its `content-length`).
     ///
     /// # Errors
     /// If no port can be bound.
-    pub fn start(handler: impl Fn(&str, &[u8]) -> Script + Send + Sync + 'static) -> Result<Self> {
+    pub fn start(handler: impl Fn(&str, &[u8]) -> FakeResponse + Send + Sync + 'static) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
@@ -185,7 +185,7 @@ impl Scripted {
     }
 }
 
-impl Drop for Scripted {
+impl Drop for FakeResolver {
     fn drop(&mut self) {
         {
             let mut state = locked(&self.shared.state);

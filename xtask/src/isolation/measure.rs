@@ -11,6 +11,9 @@ pub const MOST_BAD: usize = 16;
 pub const GROUPS: usize = 20_000;
 pub const CUSTOMERS: usize = GROUPS * (MOST_BAD + 1);
 
+/// Hosts per customer in the plot of moves.
+pub const GROWING_SIZE: u32 = 4;
+
 /// How many customers a host more is tried on.
 pub const MOVERS: usize = 20_000;
 
@@ -24,7 +27,14 @@ pub struct Fleet {
     pub size: u32,
 }
 
-/// What was found for an algorithm and a fleet. Shares are between 0 and 1.
+/// A fleet under both algorithms.
+pub struct Compared {
+    pub fleet: Fleet,
+    pub rendezvous: Measured,
+    pub lua: Measured,
+}
+
+/// What was measured for an algorithm and a fleet. Shares are between 0 and 1.
 pub struct Measured {
     /// How many different shards all customers have.
     pub distinct: usize,

@@ -1,4 +1,4 @@
-//! Describing a lab and starting it.
+//! Describing a env and starting it.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use anyhow::Result;
 use serde_json::Value;
 
-use super::{Lab, SERVER_PORT};
+use super::running::{TestEnv, SERVER_PORT};
 use crate::config::{Address, AddressMap, Shipped};
 use crate::dns::Dns;
 use crate::envoy::{Envoy, EnvoyOptions};
@@ -25,8 +25,8 @@ const RESOLVER: &str = "resolver";
 
 type Edit = Box<dyn FnOnce(&mut Shipped) -> Result<()>>;
 
-/// Describes a lab; [`start`](Self::start) starts it.
-pub struct LabBuilder {
+/// Describes a env; [`start`](Self::start) starts it.
+pub struct TestEnvBuilder {
     config: String,
     replicas: u8,
     envoy: EnvoyOptions,
@@ -41,9 +41,11 @@ pub struct LabBuilder {
     progress: Option<fn(&str)>,
 }
 
-impl LabBuilder {
-    pub(super) fn new(config: &str) -> Self {
-        Self {
+impl TestEnv {
+    /// Describes a test environment with a file of the project's folder `envoy/`.
+    #[must_use]
+    pub fn builder(config: &str) -> TestEnvBuilder {
+        TestEnvBuilder {
             config: config.to_owned(),
             replicas: 2,
             envoy: EnvoyOptions { concurrency: 1, ..EnvoyOptions::default() },
@@ -58,7 +60,9 @@ impl LabBuilder {
             progress: None,
         }
     }
+}
 
+impl TestEnvBuilder {
     /// How many servers; 2 if not said.
     #[must_use]
     pub fn replicas(mut self, count: u8) -> Self {
@@ -131,7 +135,7 @@ impl LabBuilder {
         self
     }
 
-    /// The listener that [`Lab::get`] and its like use; `listener_0` if not said.
+    /// The listener that [`TestEnv::get`] and its like use; `listener_0` if not said.
     #[must_use]
     pub fn listener(mut self, name: &str) -> Self {
         name.clone_into(&mut self.listener);
@@ -192,7 +196,7 @@ impl LabBuilder {
     ///
     /// # Errors
     /// If a part of it does not come up, or if the configuration cannot be made to fit.
-    pub fn start(mut self) -> Result<Lab> {
+    pub fn start(mut self) -> Result<TestEnv> {
         // Before anything runs: what is missing should be said at once.
         let mut shipped = Shipped::load(&self.config)?;
         shipped.replace_files()?;
@@ -211,7 +215,7 @@ impl LabBuilder {
         self.report("starting Envoy");
         let envoy = Envoy::start(shipped.value(), &self.envoy)?;
         let addr = envoy.listener_addr(&self.listener)?;
-        Ok(Lab { envoy, servers, dns, addr, client: Client::new(addr) })
+        Ok(TestEnv { envoy, servers, dns, addr, client: Client::new(addr) })
     }
 
     fn configure(&mut self, shipped: &mut Shipped, dns: &Dns, port: u16) -> Result<()> {
@@ -238,9 +242,9 @@ impl LabBuilder {
     }
 }
 
-impl fmt::Debug for LabBuilder {
+impl fmt::Debug for TestEnvBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LabBuilder").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("TestEnvBuilder").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
