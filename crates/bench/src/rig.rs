@@ -2,7 +2,7 @@
 
 use crate::chain::{Bootstrap, Chain};
 use crate::load::{Connections, Generator, Keys, Series};
-use crate::machine::{pin, resident, Processors, Thread};
+use crate::machine::{pin, resident, Processors, Worker};
 use anyhow::{ensure, Context, Result};
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::envoy::{Envoy, EnvoyOptions};
@@ -97,7 +97,7 @@ pub struct Sample {
 #[derive(Debug)]
 pub struct Lane<'r> {
     chain: String,
-    worker: Thread,
+    worker: Worker,
     connections: Connections<'r>,
 }
 
@@ -128,7 +128,7 @@ impl Rig<'_> {
         let address = self.envoy.listener_addr(chain)?;
         Ok(Lane {
             chain: chain.to_owned(),
-            worker: Thread::worker_of(self.envoy.pid())?,
+            worker: Worker::of(self.envoy.pid())?,
             connections: self.bench.generator.connect(address, connections)?,
         })
     }

@@ -90,7 +90,9 @@ pub fn drawing(title: &str, height: u32, draw: impl FnOnce(&Area<'_>) -> Result<
     {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
         root.fill(&BACK).map_err(failed)?;
-        text(&root, title, (16, 20), HPos::Left, 18)?;
+        let style = ("sans-serif", 18, FontStyle::Bold).into_font().color(&INK);
+        let style = style.pos(Pos::new(HPos::Left, VPos::Center));
+        root.draw_text(title, &style, (16, 20)).map_err(failed)?;
         draw(&root)?;
         root.present().map_err(failed)?;
     }
@@ -128,7 +130,7 @@ pub fn mark(area: &Area<'_>, shape: Mark, colour: Colour, (x, y): (i32, i32)) ->
     .map_err(failed)
 }
 
-/// What plotters reports, which is neither `Send` nor `Sync` for each backend.
+/// Plotters' error, whose type depends on the backend.
 pub fn failed(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("cannot draw: {error}")
 }
