@@ -1,9 +1,9 @@
-//! The resolver's answers, remembered.
+//! The cache of resolver responses.
 
 use crate::{hostport, with_resolver};
-use pinroute_testkit::eventually;
 use pinroute_testkit::env::TestEnv;
-use pinroute_testkit::fake_resolver::{FakeResponse, FakeResolver};
+use pinroute_testkit::eventually;
+use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::Arc;
@@ -11,16 +11,17 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A env with this cache, and a resolver that answers with a status, 200 at first.
+/// A test environment with this cache, and a resolver that responses with a status, 200 at first.
 fn env_with_cache(cache: serde_json::Value) -> (TestEnv, FakeResolver, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(200));
-    let told = Arc::clone(&status);
-    let (env, resolver) = with_resolver(json!({ "resolve": { "cache": cache } }), move |_, port| match told
-        .load(Ordering::Relaxed)
-    {
-        200 => hostport(&format!("poc-routing-server-1:{port}")),
-        status => FakeResponse::status(status, ""),
-    });
+    let current = Arc::clone(&status);
+    let (env, resolver) =
+        with_resolver(json!({ "resolve": { "cache": cache } }), move |_, port| {
+            match current.load(Ordering::Relaxed) {
+                200 => hostport(&format!("poc-routing-server-1:{port}")),
+                status => FakeResponse::status(status, ""),
+            }
+        });
     (env.start().unwrap(), resolver, status)
 }
 
@@ -29,12 +30,12 @@ fn stat(env: &TestEnv, name: &str) -> u64 {
 }
 
 #[test]
-fn an_answer_is_asked_for_once_in_its_time() {
+fn a_cached_response_is_used_until_it_expires() {
     let (env, resolver, _) = env_with_cache(json!({ "ttl": "1s" }));
     for _ in 0..20 {
         assert_eq!(env.get("/join?client_id=123").unwrap().status, 200);
     }
-    // The same key, written another way.
+    // The same key in another encoding.
     env.get("/join?client_id=%3123").unwrap();
     assert_eq!(resolver.requests().len(), 1);
     assert_eq!((stat(&env, "cache.hit"), stat(&env, "cache.miss"), stat(&env, "routed")), (20, 1, 21));
@@ -43,14 +44,14 @@ fn an_answer_is_asked_for_once_in_its_time() {
         if resolver.requests().len() == 2 {
             Ok(())
         } else {
-            Err("not asked again".to_owned())
+            Err("no second call".to_owned())
         }
     })
     .unwrap();
 }
 
 #[test]
-fn a_failure_is_remembered_for_a_moment() {
+fn a_failure_is_cached_for_negative_ttl() {
     let (env, resolver, status) = env_with_cache(json!({ "negative_ttl": "1s" }));
     status.store(404, Ordering::Relaxed);
     for _ in 0..10 {
@@ -67,7 +68,7 @@ fn a_failure_is_remembered_for_a_moment() {
 }
 
 #[test]
-fn an_old_answer_stands_in_while_the_resolver_fails() {
+fn an_expired_response_is_used_while_the_resolver_fails() {
     let (env, _resolver, status) =
         env_with_cache(json!({ "ttl": "100ms", "negative_ttl": "100ms", "stale_if_error": "3s" }));
     assert_eq!(env.get("/join?client_id=1").unwrap().status, 200);
@@ -89,7 +90,7 @@ fn an_old_answer_stands_in_while_the_resolver_fails() {
     .unwrap();
 }
 
-/// A env with a cache, and a resolver that answers nobody until its gate is opened.
+/// A test environment with a cache, and a resolver that does not respond until the test sets the flag.
 fn env_with_gate() -> (TestEnv, FakeResolver, Arc<AtomicBool>) {
     let open = Arc::new(AtomicBool::new(false));
     let gate = Arc::clone(&open);
@@ -124,7 +125,7 @@ fn a_thousand_requests_for_one_cold_key_make_one_call() {
 }
 
 #[test]
-fn the_others_get_the_answer_when_the_first_has_left() {
+fn waiting_requests_get_the_response_after_the_first_has_left() {
     let (env, resolver, open) = env_with_gate();
     let mut first = std::net::TcpStream::connect(env.addr()).unwrap();
     std::io::Write::write_all(&mut first, b"GET /join?client_id=a HTTP/1.1\r\nhost: h\r\n\r\n").unwrap();

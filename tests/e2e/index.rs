@@ -1,10 +1,10 @@
-//! `index`: the same instance that the resolver would name, without asking it; and the ways to tell Envoy.
+//! `index`: the same host that the resolver would return, without a resolver call; and each kind of target.
 
 use crate::{everywhere, hostport, with_resolver};
 use pinroute_core::index::IndexMode;
 use pinroute_core::percent::decode_form;
 use pinroute_testkit::env::TestEnv;
-use pinroute_testkit::fake_resolver::{FakeResponse, FakeResolver};
+use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use serde_json::{json, Value};
 
 const IDS: &[&str] =
@@ -19,11 +19,11 @@ fn the_filter_and_the_resolver_agree() {
         }));
         let env = env.start().unwrap();
         for id in IDS {
-            let told = env.get(&format!("/where?client_id={id}")).unwrap().json().unwrap();
+            let resolved = env.get(&format!("/where?client_id={id}")).unwrap().json().unwrap();
             let landed = env.get(&format!("/join?client_id={id}")).unwrap().json().unwrap();
-            assert_eq!(told["hostport"], landed["assigned"], "{mode} {id}");
+            assert_eq!(resolved["hostport"], landed["assigned"], "{mode} {id}");
         }
-        assert_eq!(env.envoy.stat("wasmcustom.pinroute_resolver.ok").unwrap(), 0, "nobody was asked");
+        assert_eq!(env.envoy.stat("wasmcustom.pinroute_resolver.ok").unwrap(), 0, "no resolver call");
     }
 }
 
@@ -32,8 +32,8 @@ fn the_shipped_configuration_lands_everybody() {
     let env = TestEnv::builder("index.yaml").replicas(2).start().unwrap();
     for id in IDS {
         let owner = 1 + IndexMode::Hash.slot(&decode_form(id.as_bytes()), 2) as u8;
-        let answer = env.get(&format!("/join?client_id={id}")).unwrap();
-        assert_eq!(answer.json().unwrap()["assigned"], env.servers.hostport(owner), "{id}");
+        let response = env.get(&format!("/join?client_id={id}")).unwrap();
+        assert_eq!(response.json().unwrap()["assigned"], env.servers.hostport(owner), "{id}");
     }
 }
 
@@ -48,13 +48,13 @@ fn a_list_of_hosts_is_indexed_in_its_order() {
     for id in IDS {
         let place = IndexMode::Hash.slot(&decode_form(id.as_bytes()), 3);
         let owner = if place == 1 { 1 } else { 2 };
-        let answer = env.get(&format!("/join?client_id={id}")).unwrap();
-        assert_eq!(answer.json().unwrap()["assigned"], env.servers.hostport(owner), "{id}");
+        let response = env.get(&format!("/join?client_id={id}")).unwrap();
+        assert_eq!(response.json().unwrap()["assigned"], env.servers.hostport(owner), "{id}");
     }
 }
 
 #[test]
-fn preserve_host_reaches_the_instance_and_keeps_the_clients_host() {
+fn preserve_host_reaches_the_host_and_keeps_the_clients_host_header() {
     let env = TestEnv::builder("preserve-host.yaml")
         .replicas(3)
         .plugin(json!({
@@ -83,7 +83,7 @@ fn preserve_host_reaches_the_instance_and_keeps_the_clients_host() {
     }
 }
 
-/// A resolver that always fails, so that everything depends on the fallback.
+/// A resolver that fails for all keys but one, and a fallback.
 fn with_fallback(fallback: Value) -> (TestEnv, FakeResolver, Vec<String>) {
     let plugin = json!({ "resolve": { "timeout": "0.3s" }, "fallback": fallback });
     let (env, resolver) =
@@ -100,33 +100,33 @@ fn with_fallback(fallback: Value) -> (TestEnv, FakeResolver, Vec<String>) {
 }
 
 #[test]
-fn a_fallback_takes_over_whenever_the_resolver_fails() {
+fn the_fallback_applies_when_the_resolver_fails() {
     let (env, _resolver, ids) = with_fallback(json!({
         "index": { "replicas": 2, "base": 1 },
         "target": { "authority": "poc-routing-server-{index}:8081" },
     }));
     for id in ids {
         let owner = 1 + IndexMode::Hash.slot(id.as_bytes(), 2) as u8;
-        let answer = env.get(&format!("/join?client_id={id}")).unwrap();
-        assert_eq!(answer.status, 200, "{id}: {}", answer.text());
-        assert_eq!(answer.json().unwrap()["assigned"], env.servers.hostport(owner), "{id}");
+        let response = env.get(&format!("/join?client_id={id}")).unwrap();
+        assert_eq!(response.status, 200, "{id}: {}", response.text());
+        assert_eq!(response.json().unwrap()["assigned"], env.servers.hostport(owner), "{id}");
     }
     assert_eq!(env.get("/join?client_id=fine").unwrap().json().unwrap()["assigned"], env.servers.hostport(1));
-    assert_eq!(env.get("/join").unwrap().text(), "missing client_id", "no key, no formula");
+    assert_eq!(env.get("/join").unwrap().text(), "missing client_id", "no key, no fallback");
     assert_eq!(env.envoy.stat("wasmcustom.pinroute_routed").unwrap(), 6);
 }
 
 #[test]
-fn allowed_targets_bind_the_formula_too() {
+fn allowed_targets_apply_to_index_too() {
     let env = TestEnv::builder("index.yaml").replicas(2).plugin(json!({
         "index": { "replicas": 2, "base": 1 },
         "target": { "authority": "poc-routing-server-{index}:8081" },
         "allowed_targets": ["poc-routing-server-1:8081"],
     }));
     let env = env.start().unwrap();
-    let answers: Vec<_> = (0..20).map(|id| env.get(&format!("/join?client_id={id}")).unwrap()).collect();
-    for (id, answer) in answers.iter().enumerate() {
+    let responses: Vec<_> = (0..20).map(|id| env.get(&format!("/join?client_id={id}")).unwrap()).collect();
+    for (id, response) in responses.iter().enumerate() {
         let allowed = IndexMode::Hash.slot(id.to_string().as_bytes(), 2) == 0;
-        assert_eq!(answer.status, if allowed { 200 } else { 502 }, "{id}: {}", answer.text());
+        assert_eq!(response.status, if allowed { 200 } else { 502 }, "{id}: {}", response.text());
     }
 }

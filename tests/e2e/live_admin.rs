@@ -1,27 +1,27 @@
-//! Live values without a control plane: Envoy's own runtime by its admin interface, metadata, membership.
+//! Live values without a control plane: Envoy's runtime by its admin interface, metadata, membership.
 
 use crate::shuffle::{answer_directly, shown};
 use pinroute_testkit::config::Shipped;
-use pinroute_testkit::eventually;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
+use pinroute_testkit::eventually;
 use serde_json::{json, Value};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// An address for an Envoy that calls itself, and so has to know its own. Nothing else listens on this host
-/// of the loopback network, unless it listens on all of them.
+/// A fixed address for the admin interface, for an Envoy that calls itself. No other test uses this host of the loopback
+/// network.
 fn own_admin() -> SocketAddr {
     let host = IpAddr::V4(Ipv4Addr::new(127, 66, 77, 88));
     let free = TcpListener::bind((host, 0)).unwrap();
     free.local_addr().unwrap()
 }
 
-/// What the filter uses for a customer.
+/// The values that the filter uses for a customer.
 fn config_of(env: &TestEnv, customer: &str) -> String {
-    let answer = env.request("GET", "/", &[("x-customer-id", customer)], b"").unwrap();
-    shown(&answer)[1].to_owned()
+    let response = env.request("GET", "/", &[("x-customer-id", customer)], b"").unwrap();
+    shown(&response)[1].to_owned()
 }
 
 fn wait_for(env: &TestEnv, customer: &str, expected: &str) {
@@ -48,7 +48,7 @@ fn admin_env(allow_everything: bool) -> TestEnvBuilder {
         })
 }
 
-/// Whether this Envoy knows `allow_paths` in its admin section: not before 1.37.
+/// Whether this Envoy has `allow_paths` in its admin section: from 1.37 on.
 fn has_allow_paths() -> bool {
     !std::env::var("PINROUTE_ENVOY_VERSION").is_ok_and(|version| version.starts_with("1.36."))
 }
@@ -63,8 +63,8 @@ fn the_shipped_configuration_follows_its_static_layer_and_locks_the_rest() {
         return;
     }
     for path in ["/runtime_modify?shuffle_sharding.total_hosts=4", "/quitquitquit", "/config_dump"] {
-        let answer = env.envoy.admin_post(path);
-        assert!(answer.is_err(), "{path}: {answer:?}");
+        let response = env.envoy.admin_post(path);
+        assert!(response.is_err(), "{path}: {response:?}");
     }
 }
 
@@ -104,7 +104,7 @@ fn runtime_modify_takes_effect_and_bad_values_do_not() {
 }
 
 #[test]
-fn the_log_level_is_followed_and_tells_where_numbers_came_from() {
+fn the_debug_log_shows_the_source_of_each_value() {
     let env = admin_env(true).start().unwrap();
     wait_for(&env, "customer-A", "3/8");
     assert!(!env.envoy.log().contains("routed to"));
@@ -122,7 +122,7 @@ fn the_log_level_is_followed_and_tells_where_numbers_came_from() {
     .unwrap();
 }
 
-/// A route to a cluster with this metadata; both may say numbers.
+/// A route to a cluster, both with metadata.
 fn with_metadata(route: Value, cluster: Value) -> impl FnOnce(&mut Shipped) -> anyhow::Result<()> {
     move |shipped| {
         shipped.edit(|config| {

@@ -2,8 +2,8 @@
 
 use crate::shuffle::{answer_directly, shown};
 use pinroute_testkit::config::Shipped;
-use pinroute_testkit::http::Client;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
+use pinroute_testkit::http::Client;
 use pinroute_testkit::xds::envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use pinroute_testkit::xds::envoy_types::pb::google::protobuf::Any;
 use pinroute_testkit::xds::{WasmFilter, Xds, EXTENSION_CONFIG, RUNTIME};
@@ -30,9 +30,9 @@ pub fn clients(env: &TestEnv) -> Vec<Client> {
 }
 
 fn config_of(client: &Client, customer: &str) -> String {
-    let answer = client.request("GET", "/", &[("x-customer-id", customer)], b"").unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    shown(&answer)[1].to_owned()
+    let response = client.request("GET", "/", &[("x-customer-id", customer)], b"").unwrap();
+    assert_eq!(response.status, 200, "{}", response.text());
+    shown(&response)[1].to_owned()
 }
 
 /// Waits until all connections, and so all workers, use this for a customer.
@@ -59,11 +59,15 @@ fn values(total_hosts: u32, sizes: &[(&str, u32)]) -> Value {
 }
 
 #[test]
-fn the_seeds_time_line() {
+fn pushed_values_take_effect_in_order() {
     let xds = Xds::start().unwrap();
     let env = rtds_env(&xds, 2).start().unwrap();
     let clients = clients(&env);
-    assert_eq!(config_of(&clients[0], "customer-A"), "2/8", "as configured until somebody says otherwise");
+    assert_eq!(
+        config_of(&clients[0], "customer-A"),
+        "2/8",
+        "the configured values apply before the first push"
+    );
     let all_two = [("customer-A", 2), ("customer-B", 2), ("customer-C", 2)];
     let line = [
         (values(8, &all_two), ["2/8", "2/8", "2/8"]),
@@ -124,8 +128,8 @@ fn one_stream_per_process_however_many_workers_and_plugins() {
     }
 }
 
-/// Asks on and on what is used for the customer `a`, counts the requests, and fails on anything not allowed.
-fn ask_until(env: &TestEnv, done: &AtomicBool, requests: &AtomicU64, allowed: impl Fn(&str) -> bool) {
+/// Requests the values for the customer `a` until `done`, counts the requests, and fails on a value that is not allowed.
+fn request_until(env: &TestEnv, done: &AtomicBool, requests: &AtomicU64, allowed: impl Fn(&str) -> bool) {
     let client = env.client();
     while !done.load(Ordering::Relaxed) {
         let config = config_of(&client, "a");
@@ -135,7 +139,7 @@ fn ask_until(env: &TestEnv, done: &AtomicBool, requests: &AtomicU64, allowed: im
 }
 
 #[test]
-fn a_server_that_goes_and_comes_back() {
+fn an_outage_of_the_control_plane_keeps_the_last_values() {
     let xds = Xds::start().unwrap();
     xds.set_runtime("runtime", &values(10, &[("a", 3)])).unwrap();
     let env = rtds_env(&xds, 2).start().unwrap();
@@ -144,13 +148,15 @@ fn a_server_that_goes_and_comes_back() {
     let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| ask_until(&env, &done, &requests, |config| config == "3/10" || config == "4/12"));
+            scope.spawn(|| {
+                request_until(&env, &done, &requests, |config| config == "3/10" || config == "4/12")
+            });
         }
         xds.stop();
         eventually(SOON, || if stat(&env, "connected") == 0 { Ok(()) } else { Err("connected".into()) })
             .unwrap();
         xds.close_at_once().unwrap();
-        // A second by default, so that the tests stay quick; any outage by this variable.
+        // One second by default, to keep the tests quick; this variable sets a longer outage.
         let seconds = std::env::var("PINROUTE_TEST_OUTAGE").map_or(1, |seconds| seconds.parse().unwrap());
         let outage = Duration::from_secs(seconds);
         let (before, start) = (requests.load(Ordering::Relaxed), Instant::now());
@@ -171,7 +177,7 @@ fn a_server_that_goes_and_comes_back() {
 }
 
 #[test]
-fn bad_values_change_nothing_and_are_told_once() {
+fn bad_values_change_nothing_and_are_reported_once() {
     let xds = Xds::start().unwrap();
     let good = json!({ "shuffle_sharding": { "total_hosts": 10, "customer": { "a": { "shard_size": 3 } } } });
     xds.set_runtime("runtime", &good).unwrap();
@@ -193,10 +199,10 @@ fn bad_values_change_nothing_and_are_told_once() {
             "total_hosts": bad, "customer": { "a": { "shard_size": 3 } }, "default_shard_size": count,
         }});
         xds.set_runtime("runtime", &layer).unwrap();
-        // The good part of the same update is taken over; k above N is clamped.
+        // The valid values of the same update apply; a shard size above the number of hosts is clamped.
         wait_for(&clients, "b", &format!("{}/10", u64::min(count, 10)));
         assert_eq!(config_of(&clients[0], "a"), "3/10", "{bad}");
-        // Once more the same: nothing new to tell.
+        // The same values again: the filter does not report them again.
         xds.set_runtime("runtime", &layer).unwrap();
         eventually(SOON, || match stat(&env, "updates") {
             updates if updates == 1 + 2 * count => Ok(()),
@@ -209,11 +215,11 @@ fn bad_values_change_nothing_and_are_told_once() {
     assert_eq!(env.envoy.log().matches("total_hosts = -1 is not usable").count(), 1);
     xds.set_runtime("runtime", &values(4, &[("a", 99)])).unwrap();
     wait_for(&clients, "a", "4/4");
-    assert_eq!(xds.nacks(RUNTIME), [""; 0], "a message that can be read is accepted");
+    assert_eq!(xds.nacks(RUNTIME), [""; 0], "a message with a valid encoding is accepted");
 }
 
 #[test]
-fn messages_that_cannot_be_used_are_refused_with_the_reason() {
+fn invalid_messages_get_a_nack_with_the_reason() {
     let xds = Xds::start().unwrap();
     xds.set_runtime("runtime", &values(10, &[])).unwrap();
     let env = rtds_env(&xds, 2).start().unwrap();
@@ -254,7 +260,7 @@ fn messages_that_cannot_be_used_are_refused_with_the_reason() {
         .unwrap();
         assert!(xds.nacks(RUNTIME)[count - 1].contains(reason), "{:?}", xds.nacks(RUNTIME));
         let last = xds.requests(RUNTIME).pop().unwrap();
-        assert_eq!(last.version, "1", "the version in use, not the refused one");
+        assert_eq!(last.version, "1", "the version in use, not the rejected one");
     }
     xds.push_garbage(RUNTIME, b"\xff\xff garbage");
     eventually(SOON, || match xds.nacks(RUNTIME).last() {
@@ -262,7 +268,7 @@ fn messages_that_cannot_be_used_are_refused_with_the_reason() {
         other => Err(format!("{other:?}")),
     })
     .unwrap();
-    // Nothing to say is no mistake, and changes nothing.
+    // An empty response is valid, and changes nothing.
     xds.push_raw(RUNTIME, &response(RUNTIME, vec![]));
     xds.push_raw(RUNTIME, &response(RUNTIME, vec![runtime(b"\x0a\x05other")]));
     assert_eq!(config_of(&clients[0], "a"), "2/10");
@@ -279,8 +285,8 @@ fn resident_kib(env: &TestEnv) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// The longest of many requests, one after the other on each of a few connections, while something is done.
-fn longest_request(env: &TestEnv, something: impl FnOnce()) -> Duration {
+/// The longest of many requests, one after the other on each of a few connections, while `meanwhile` runs.
+fn longest_request(env: &TestEnv, meanwhile: impl FnOnce()) -> Duration {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let loops: Vec<_> = (0..4)
@@ -297,7 +303,7 @@ fn longest_request(env: &TestEnv, something: impl FnOnce()) -> Duration {
                 })
             })
             .collect();
-        something();
+        meanwhile();
         done.store(true, Ordering::Relaxed);
         loops.into_iter().map(|one| one.join().unwrap()).max().unwrap()
     })
@@ -333,7 +339,7 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
         resident_kib(&env)
     );
     wait_for(&clients, "customer-100000", "2/20");
-    // How soon a push takes effect everywhere: figures for people, not a bound for machines.
+    // The time until a push takes effect in every worker: printed, not asserted.
     let mut times: Vec<Duration> = (0..100)
         .map(|number| {
             let total = 9 + number % 2;
@@ -347,21 +353,21 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
 }
 
 #[test]
-fn a_trapped_vm_comes_back_and_subscribes_again() {
+fn a_crashed_vm_restarts_and_subscribes_again() {
     let xds = Xds::start().unwrap();
     xds.set_runtime("runtime", &values(10, &[])).unwrap();
-    let trap = paths::wasm().with_file_name("pinroute-trap.wasm");
-    assert!(trap.exists(), "{} is missing: run `make test`", trap.display());
+    let crashing = paths::wasm().with_file_name("pinroute-trap.wasm");
+    assert!(crashing.exists(), "{} is missing: run `make test`", crashing.display());
     let env = rtds_env(&xds, 2).edit(move |shipped| {
         shipped.http_filter("pinroute")?["typed_config"]["config"]["vm_config"]["code"] =
-            json!({ "local": { "filename": trap } });
+            json!({ "local": { "filename": crashing } });
         Ok(())
     });
     let env = env.start().unwrap();
     let clients = clients(&env);
     wait_for(&clients, "a", "2/10");
     for total in [11, 12, 13] {
-        // Every worker's VM is lost, one of them perhaps with the lease.
+        // The VM of every worker crashes, and one of them may hold the lease.
         for client in &clients {
             let headers = [("x-customer-id", "a"), ("x-provoke-trap", "1")];
             assert_eq!(client.request("GET", "/", &headers, b"").unwrap().status, 503);
@@ -369,12 +375,12 @@ fn a_trapped_vm_comes_back_and_subscribes_again() {
         xds.set_runtime("runtime", &values(total, &[])).unwrap();
         for client in &clients {
             eventually(SOON, || {
-                let answer = client.request("GET", "/", &[("x-customer-id", "a")], b"").unwrap();
-                let config = shown(&answer)[1];
+                let response = client.request("GET", "/", &[("x-customer-id", "a")], b"").unwrap();
+                let config = shown(&response)[1];
                 if config == format!("2/{total}") {
                     Ok(())
                 } else {
-                    Err(format!("{} {config}", answer.status))
+                    Err(format!("{} {config}", response.status))
                 }
             })
             .unwrap();
@@ -388,7 +394,7 @@ fn a_trapped_vm_comes_back_and_subscribes_again() {
 }
 
 #[test]
-fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
+fn a_new_configuration_takes_over_and_the_old_one_stops_its_calls() {
     let xds = Xds::start().unwrap();
     xds.set_runtime("runtime", &values(10, &[])).unwrap();
     let wasm = paths::wasm();
@@ -423,8 +429,8 @@ fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
     let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            // Never the configured 8: a new plugin knows at once what the old one knew.
-            scope.spawn(|| ask_until(&env, &done, &requests, |config| config.ends_with("/10")));
+            // Never the configured 8: a new plugin has the live values of the old one from the start.
+            scope.spawn(|| request_until(&env, &done, &requests, |config| config.ends_with("/10")));
         }
         for size in 2..=9 {
             push(size);
@@ -439,7 +445,7 @@ fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
         other => Err(format!("{other} streams")),
     })
     .unwrap();
-    // Contexts of old configurations neither tick nor ask any more. The main thread may still be at the last one.
+    // The contexts of old configurations have stopped their ticks and calls. The main thread may still use the last one.
     let (mut before, mut quiet) = (0, Instant::now());
     eventually(SOON, || {
         let asked = xds.requests(RUNTIME).len();

@@ -3,14 +3,14 @@
 use pinroute_core::index::IndexMode;
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::dns::Dns;
-use pinroute_testkit::eventually;
 use pinroute_testkit::env::TestEnv;
-use tempfile::TempDir;
+use pinroute_testkit::eventually;
 use pinroute_testkit::servers::{Servers, ServersOptions};
 use serde_json::{json, Value};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tempfile::TempDir;
 
 #[test]
 fn the_shipped_configuration_serves_each_route_its_own_way() {
@@ -23,8 +23,8 @@ fn the_shipped_configuration_serves_each_route_its_own_way() {
         let room = env.get(&format!("/rooms/{id}/chat")).unwrap().json().unwrap();
         assert_eq!(room["instance"], json!(owner(&id)));
         let order = |path: &str| {
-            let answer = env.request("GET", path, &[("x-customer-id", &id)], b"").unwrap();
-            answer.json().unwrap()["instance"].clone()
+            let response = env.request("GET", path, &[("x-customer-id", &id)], b"").unwrap();
+            response.json().unwrap()["instance"].clone()
         };
         assert_eq!(order("/orders/1"), order("/orders/2?x=y"), "one host per customer");
     }
@@ -62,7 +62,7 @@ fn with_metadata(virtual_host: Value, own: Value) -> impl FnOnce(&mut Shipped) -
 }
 
 #[test]
-fn a_virtual_hosts_metadata_stands_in_for_a_routes() {
+fn a_virtual_hosts_metadata_applies_to_routes_without_their_own() {
     let env = TestEnv::builder("per-route.yaml")
         .plugin(json!({ "per_route": "pinroute", "key": { "query": "of_plugin" } }))
         .edit(with_metadata(
@@ -83,7 +83,7 @@ fn a_virtual_hosts_metadata_stands_in_for_a_routes() {
 }
 
 #[test]
-fn a_wrong_configuration_fails_its_own_route_alone() {
+fn an_invalid_configuration_fails_only_its_own_route() {
     let wrong = [
         (json!({ "key": { "qeury": "x" } }), "key.qeury: unknown field"),
         (json!({ "json": "{" }), "not JSON"),
@@ -97,20 +97,20 @@ fn a_wrong_configuration_fails_its_own_route_alone() {
             .start()
             .unwrap();
         for _ in 0..3 {
-            let answer = env.get("/own?of_plugin=1").unwrap();
+            let response = env.get("/own?of_plugin=1").unwrap();
             assert_eq!(
-                (answer.status, answer.text().as_str()),
+                (response.status, response.text().as_str()),
                 (500, "the configuration of this route is wrong")
             );
         }
-        assert_eq!(env.get("/echo").unwrap().text(), "missing of_plugin", "the other route goes on");
+        assert_eq!(env.get("/echo").unwrap().text(), "missing of_plugin", "the other route still works");
         assert_eq!(env.envoy.stat("wasmcustom.pinroute_rejected.route_config").unwrap(), 3);
         let log = env.envoy.log();
-        assert_eq!(log.matches(message).count(), 1, "told once: {log}");
+        assert_eq!(log.matches(message).count(), 1, "logged once: {log}");
     }
 }
 
-/// A route table in which `/a` and `/b` lead to these servers, put in place at once as Envoy wants it.
+/// Writes a route table in which `/a` and `/b` lead to these servers. The rename makes the change atomic.
 fn write_routes(file: &Path, port: u16, a: u8, b: u8) {
     let on = json!({ "pinroute": { "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {} } });
     let route = |prefix: &str, server: u8| {
@@ -161,17 +161,17 @@ fn a_changed_route_table_takes_over_without_a_lost_request() {
         });
     let env = env.start().unwrap();
     let instance = |path: &str| {
-        let answer = env.client().get(&format!("{path}?client_id=1")).unwrap();
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        answer.json().unwrap()["instance"].as_str().unwrap().to_owned()
+        let response = env.client().get(&format!("{path}?client_id=1")).unwrap();
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        response.json().unwrap()["instance"].as_str().unwrap().to_owned()
     };
     let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     eventually(Duration::from_secs(10), || {
-        let answer = env.get("/a?client_id=1").unwrap();
-        if answer.status == 200 {
+        let response = env.get("/a?client_id=1").unwrap();
+        if response.status == 200 {
             Ok(())
         } else {
-            Err(answer.text())
+            Err(response.text())
         }
     })
     .unwrap();
@@ -180,8 +180,8 @@ fn a_changed_route_table_takes_over_without_a_lost_request() {
             let (done, requests, client) = (&done, &requests, env.client());
             scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
-                    let answer = client.get(&format!("{path}?client_id=1")).unwrap();
-                    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+                    let response = client.get(&format!("{path}?client_id=1")).unwrap();
+                    assert_eq!(response.status, 200, "{path}: {}", response.text());
                     requests.fetch_add(1, Ordering::Relaxed);
                 }
             });

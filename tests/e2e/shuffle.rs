@@ -1,18 +1,18 @@
-//! `shuffle_shard` in a real Envoy: the Lua assignment bit for bit, the true one as in native code, and no
-//! say for clients in either.
+//! `shuffle_shard` in a real Envoy: `lua_djb2` assigns as the Lua script does, `rendezvous` as native code does, and
+//! clients cannot influence either.
 
 use pinroute_core::shuffle::{Algorithm, Assigner, Hosts};
 use pinroute_testkit::config::Shipped;
-use pinroute_testkit::http::Response;
 use pinroute_testkit::env::TestEnv;
+use pinroute_testkit::http::Response;
 use serde_json::{json, Value};
 use std::collections::BTreeSet;
 
-pub fn shown(answer: &Response) -> [&str; 3] {
-    ["x-shard-assignment", "x-shard-config", "x-target-host"].map(|name| answer.header(name).unwrap_or("-"))
+pub fn shown(response: &Response) -> [&str; 3] {
+    ["x-shard-assignment", "x-shard-config", "x-target-host"].map(|name| response.header(name).unwrap_or("-"))
 }
 
-/// A route that answers by itself, so that any number of hosts can be tested without running them.
+/// A route with a direct response, so that a test can have any number of hosts without running them.
 pub fn answer_directly(shipped: &mut Shipped) -> anyhow::Result<()> {
     shipped.edit(|config| {
         let hosts = config.pointer_mut(
@@ -24,7 +24,7 @@ pub fn answer_directly(shipped: &mut Shipped) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Keys and paths that look random and never change.
+/// Varied keys and paths, the same in every run.
 fn samples(count: u64) -> impl Iterator<Item = (String, String)> {
     (0..count).map(|number| {
         let [a, b] = [number, number + 1_000_003].map(pinroute_core::shuffle::mix);
@@ -49,7 +49,7 @@ fn the_lua_assignment_is_reproduced_bit_for_bit() {
         let script = script
             .replace("TOTAL_HOSTS = 8", &format!("TOTAL_HOSTS = {total}"))
             .replace("SHARD_SIZE = 2", &format!("SHARD_SIZE = {size}"));
-        // Both in the same Envoy, which filter runs being a matter of the port.
+        // Both run in the same Envoy, on two ports.
         let env = TestEnv::builder("shuffle-shard.yaml")
             .replicas(1)
             .plugin(json!({
@@ -90,7 +90,7 @@ fn the_lua_assignment_is_reproduced_bit_for_bit() {
 }
 
 #[test]
-fn native_code_and_wasm_decide_alike() {
+fn native_code_and_wasm_assign_alike() {
     for (total, size, count) in [(20_u32, 4_u32, 9000_u64), (1000, 8, 1000)] {
         let env = TestEnv::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
             "key": { "header": "x-customer-id" },
@@ -104,9 +104,9 @@ fn native_code_and_wasm_decide_alike() {
             assigner.assign(key.as_bytes(), total, size, &mut shard);
             let picked = 100 + shard[assigner.pick(path.as_bytes(), shard.len())];
             let assignment = shard.iter().map(|host| (host + 100).to_string()).collect::<Vec<_>>().join(",");
-            let answer = env.request("GET", &path, &[("x-customer-id", &key)], b"").unwrap();
+            let response = env.request("GET", &path, &[("x-customer-id", &key)], b"").unwrap();
             assert_eq!(
-                shown(&answer),
+                shown(&response),
                 [assignment, format!("{size}/{total}"), picked.to_string()],
                 "{key} {path}"
             );
@@ -122,11 +122,12 @@ fn the_shipped_configuration_reaches_the_backends() {
         let mut own = BTreeSet::new();
         for request in 0..10 {
             let key = format!("customer-{customer}");
-            let answer = env.request("GET", &format!("/{request}"), &[("x-customer-id", &key)], b"").unwrap();
-            let [assignment, config, host] = shown(&answer);
+            let response =
+                env.request("GET", &format!("/{request}"), &[("x-customer-id", &key)], b"").unwrap();
+            let [assignment, config, host] = shown(&response);
             assert_eq!(config, "2/8");
-            let instance = answer.status;
-            assert_eq!(instance, 404, "the backends know no such path, but one of them answered");
+            let instance = response.status;
+            assert_eq!(instance, 404, "a backend responded that it has no such path");
             assert!(assignment.split(',').any(|member| member == host), "{host} of {assignment}");
             own.insert(host.to_owned());
         }
@@ -149,7 +150,7 @@ fn received(body: &Value, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn each_way_to_pick_keeps_to_the_shard() {
+fn each_pick_stays_in_the_shard() {
     for pick in [json!("path"), json!("random"), json!("round_robin"), json!({ "header": "x-session" })] {
         let env = TestEnv::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
             "key": { "header": "x-customer-id" },
@@ -159,8 +160,8 @@ fn each_way_to_pick_keeps_to_the_shard() {
         let env = env.start().unwrap();
         let ask = |path: &str, session: &str| {
             let headers = [("x-customer-id", "customer-A"), ("x-session", session)];
-            let answer = env.request("GET", path, &headers, b"").unwrap();
-            let [assignment, _, host] = shown(&answer);
+            let response = env.request("GET", path, &headers, b"").unwrap();
+            let [assignment, _, host] = shown(&response);
             assert!(assignment.split(',').any(|member| member == host), "{pick}: {host} of {assignment}");
             host.to_owned()
         };
@@ -181,7 +182,7 @@ fn each_way_to_pick_keeps_to_the_shard() {
 }
 
 #[test]
-fn a_seed_changes_everything_and_names_replace_numbers() {
+fn a_seed_changes_every_assignment_and_names_replace_numbers() {
     let assignments = |shuffle: Value| {
         let env = TestEnv::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
             "key": { "header": "x-customer-id" }, "shuffle_shard": shuffle, "response_headers": true,
@@ -204,7 +205,7 @@ fn a_seed_changes_everything_and_names_replace_numbers() {
 }
 
 #[test]
-fn what_a_client_claims_is_replaced_or_removed() {
+fn forged_headers_are_replaced_or_removed() {
     let forged = [
         ("x-customer-id", "customer-A"),
         ("x-target-cluster", "backend_7"),
@@ -232,10 +233,10 @@ fn what_a_client_claims_is_replaced_or_removed() {
             .edit(move |shipped| if by_header { Ok(()) } else { route_to_the_first(shipped) })
             .start()
             .unwrap();
-        let answer = env.request("GET", "/headers", &forged, b"").unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        let [assignment, config, host] = shown(&answer);
-        let body = answer.json().unwrap();
+        let response = env.request("GET", "/headers", &forged, b"").unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+        let [assignment, config, host] = shown(&response);
+        let body = response.json().unwrap();
         assert_eq!(received(&body, "x-shard-assignment"), [assignment]);
         assert_eq!(received(&body, "x-shard-config"), [config]);
         assert_eq!(received(&body, "x-target-host"), [host]);
@@ -244,7 +245,7 @@ fn what_a_client_claims_is_replaced_or_removed() {
             assert_eq!(received(&body, "x-target-cluster"), [format!("backend_{host}")]);
             assert_eq!(body["instance"], json!(env.servers.hostport(host.parse::<u8>().unwrap() + 1)));
         }
-        // Outside the prefix the filter does not act, and nobody else may either.
+        // The filter does not apply outside the prefix, and headers of clients have no effect there.
         let passed = env.request("GET", "/echo", &forged, b"").unwrap();
         if by_header {
             assert_eq!(passed.status, 503, "without the header the route leads nowhere: {}", passed.text());
@@ -258,7 +259,7 @@ fn what_a_client_claims_is_replaced_or_removed() {
     }
 }
 
-/// One fixed cluster for every request, so that what the filter did to the headers can be seen there.
+/// One fixed cluster for every request, whose server shows the headers that it received.
 fn route_to_the_first(shipped: &mut Shipped) -> anyhow::Result<()> {
     shipped.edit(|config| {
         let hosts = config.pointer_mut(

@@ -74,8 +74,9 @@ impl Demo {
             (1..=self.servers).map(|number| (format!("server {number}"), self.server(number).into()));
         let envoy = [("Envoy".to_owned(), self.listen), ("Envoy's admin interface".to_owned(), self.admin)];
         for (what, addr) in envoy.into_iter().chain(servers) {
-            TcpListener::bind(addr)
-                .with_context(|| format!("{what} needs {addr}, which is in use; stop the program that listens there"))?;
+            TcpListener::bind(addr).with_context(|| {
+                format!("{what} needs {addr}, which is in use; stop the program that listens there")
+            })?;
         }
         Ok(())
     }

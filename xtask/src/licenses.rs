@@ -86,7 +86,12 @@ mod tests {
 
     #[test]
     fn expressions_are_evaluated() {
-        let fine = ["MIT", "MIT/Apache-2.0", "(MIT OR GPL-3.0-only) AND Unicode-3.0", "Apache-2.0 WITH LLVM-exception"];
+        let fine = [
+            "MIT",
+            "MIT/Apache-2.0",
+            "(MIT OR GPL-3.0-only) AND Unicode-3.0",
+            "Apache-2.0 WITH LLVM-exception",
+        ];
         assert!(fine.into_iter().all(allowed));
         let refused = ["GPL-3.0-only", "MIT AND GPL-3.0-only", "", "my own"];
         assert!(!refused.into_iter().any(allowed));

@@ -34,7 +34,8 @@ pub fn compare(
     let measured = contest.run(scale, progress)?;
     drop(contest);
     progress("start-up time and memory");
-    let both = |(new, same): (Subject, Subject)| [new.labelled("new"), same.with_module(&old).labelled("old")];
+    let both =
+        |(new, same): (Subject, Subject)| [new.labelled("new"), same.with_module(&old).labelled("old")];
     let subjects: Vec<Subject> = pinroute(bench).into_iter().zip(pinroute(bench)).flat_map(both).collect();
     let used = measure(bench, scale, subjects)?;
     Ok(format!("{}\n{}", costs(&measured), resources(&used)))

@@ -124,7 +124,9 @@ mod tests {
         let quick = parse("bench --quick --out x --publish").unwrap();
         assert_eq!((quick.quick, quick.out, quick.publish), (true, Some(PathBuf::from("x")), true));
         assert_eq!(parse("bench --compare old.wasm --only a,b").unwrap().only, ["a", "b"]);
-        for wrong in ["--only", "--out", "--fast", "--quick --smoke", "--soak --publish", "--compare x --out y"] {
+        for wrong in
+            ["--only", "--out", "--fast", "--quick --smoke", "--soak --publish", "--compare x --out y"]
+        {
             assert!(parse(&format!("bench {wrong}")).is_err(), "{wrong}");
         }
     }

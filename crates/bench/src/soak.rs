@@ -1,4 +1,4 @@
-//! Whether memory keeps its bound however many keys there are.
+//! Checks that memory stays bounded with any number of keys.
 
 use crate::chain::Chain;
 use crate::load::Keys;
@@ -7,16 +7,16 @@ use crate::variants::{resolve, shuffle};
 use anyhow::Result;
 use serde_json::json;
 
-/// Keys for each chain, none of which comes twice.
+/// Keys for each chain, all different.
 const KEYS: u64 = 10_000_000;
-/// After so many keys memory is read.
+/// The number of keys between two readings of the memory.
 const STEP: u64 = 1_000_000;
-/// Requests of one series: each has a deadline.
+/// Requests of one series, which has a deadline.
 const SERIES: u64 = 100_000;
 /// Connections.
 const CONNECTIONS: usize = 16;
 
-/// Sends every key once to a chain with a cache, and says how much memory Envoy takes meanwhile.
+/// Sends every key once to a chain with a cache, and prints Envoy's memory.
 pub fn soak(bench: &Bench, progress: &dyn Fn(&str)) -> Result<()> {
     let cache = json!({ "ttl": "600s", "max_entries": 10_000 });
     let chains = [

@@ -1,10 +1,10 @@
 //! That the benchmark runs and writes down what it measured.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use tempfile::TempDir;
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
+use tempfile::TempDir;
 
 #[test]
 fn everything_is_measured_and_written() {

@@ -98,9 +98,12 @@ pub fn drawing(title: &str, height: u32, draw: impl FnOnce(&Area<'_>) -> Result<
     }
     let dark: String = DARK
         .iter()
-        .map(|(light, dark)| format!("[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}\n"))
+        .map(|(light, dark)| {
+            format!("[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}\n")
+        })
         .collect();
-    let head = format!("\n<title>{title}</title>\n<style>@media (prefers-color-scheme: dark) {{\n{dark}}}</style>");
+    let head =
+        format!("\n<title>{title}</title>\n<style>@media (prefers-color-scheme: dark) {{\n{dark}}}</style>");
     let (open, rest) = svg.split_once('>').ok_or_else(|| anyhow!("plotters drew no SVG"))?;
     Ok(format!("{open} role=\"img\">{head}{rest}"))
 }

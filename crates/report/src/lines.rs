@@ -9,7 +9,7 @@ use crate::canvas::{drawing, failed, label, mark, text, Area, Colour, Mark, GRID
 
 /// The height of a line of a legend.
 const LEGEND: i32 = 18;
-/// The width of an entry of a legend that stands beside the title.
+/// The width of an entry of a legend beside the title.
 const ENTRY: i32 = 110;
 
 /// The space below a plot for its ticks and their meaning.
@@ -24,7 +24,7 @@ pub struct Panel {
     pub x_label: String,
     /// The ends of the x axis.
     pub x_range: (f64, f64),
-    /// Where the x axis has a tick, and what stands there.
+    /// The ticks of the x axis, and their texts.
     pub ticks: Vec<(f64, String)>,
     /// The upper end of the y axis.
     pub y_end: f64,

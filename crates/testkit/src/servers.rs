@@ -11,10 +11,10 @@ use std::{env, io, process};
 use anyhow::{bail, ensure, Context, Result};
 
 use crate::dns::Dns;
-use crate::poll::eventually;
 use crate::http::Client;
-use tempfile::TempDir;
+use crate::poll::eventually;
 use crate::process::Process;
+use tempfile::TempDir;
 
 /// Names are `PREFIX-1`, `PREFIX-2`, …, as Docker Compose would number containers.
 pub const PREFIX: &str = "poc-routing-server";

@@ -1,11 +1,11 @@
-//! A whole env, with the Lua script in the filter's place: it needs the servers (`make build`) and no Wasm.
+//! A test environment with the Lua script instead of the filter. It needs the servers (`make build`) and no Wasm.
 
 use std::time::Duration;
 
 use pinroute_testkit::dns::Dns;
-use pinroute_testkit::eventually;
 use pinroute_testkit::env::TestEnv;
-use pinroute_testkit::fake_resolver::{FakeResponse, FakeResolver};
+use pinroute_testkit::eventually;
+use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use pinroute_testkit::servers::{name, Servers, ServersOptions};
 
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -13,10 +13,10 @@ const DEADLINE: Duration = Duration::from_secs(15);
 #[test]
 fn a_request_goes_all_the_way() {
     let env = TestEnv::builder("envoy-lua.yaml").replicas(2).start().unwrap();
-    let answer = env.get("/join?client_id=123").unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    let response = env.get("/join?client_id=123").unwrap();
+    assert_eq!(response.status, 200, "{}", response.text());
     let owner = env.get("/where?client_id=123").unwrap().json().unwrap()["hostport"].clone();
-    assert_eq!(answer.json().unwrap()["assigned"], owner);
+    assert_eq!(response.json().unwrap()["assigned"], owner);
 
     let raw = env.raw(b"GET /where?client_id=123 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
     assert!(raw.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&raw));
@@ -26,20 +26,23 @@ fn a_request_goes_all_the_way() {
 }
 
 #[test]
-fn the_resolver_can_be_scripted() {
+fn a_fake_resolver_can_replace_the_resolver() {
     let dns = Dns::start().unwrap();
     let servers = Servers::start(3, &ServersOptions::default(), &dns).unwrap();
-    let answer = format!(r#"{{"hostport":"{}"}}"#, servers.hostport(3));
-    let resolver = FakeResolver::start(move |_, _| FakeResponse::ok(&answer)).unwrap();
-    let env =
-        TestEnv::builder("envoy-lua.yaml").with_servers(dns, servers).resolver(resolver.addr()).start().unwrap();
-    let answer = env.get("/join?client_id=123").unwrap();
-    assert_eq!(answer.json().unwrap()["assigned"], env.servers.hostport(3));
+    let response = format!(r#"{{"hostport":"{}"}}"#, servers.hostport(3));
+    let resolver = FakeResolver::start(move |_, _| FakeResponse::ok(&response)).unwrap();
+    let env = TestEnv::builder("envoy-lua.yaml")
+        .with_servers(dns, servers)
+        .resolver(resolver.addr())
+        .start()
+        .unwrap();
+    let response = env.get("/join?client_id=123").unwrap();
+    assert_eq!(response.json().unwrap()["assigned"], env.servers.hostport(3));
     assert_eq!(resolver.requests()[0].path, "/where?client_id=123");
 }
 
 #[test]
-fn a_server_can_go_and_come_back() {
+fn a_server_can_be_killed_and_restarted() {
     let dns = Dns::start().unwrap();
     let mut servers = Servers::start(2, &ServersOptions::default(), &dns).unwrap();
     assert_eq!(servers.ended().unwrap(), None);
@@ -52,7 +55,7 @@ fn a_server_can_go_and_come_back() {
 }
 
 #[test]
-fn a_failing_server_says_why() {
+fn a_failing_server_reports_the_reason() {
     let dns = Dns::start().unwrap();
     let options = ServersOptions { index_mode: "nonsense".to_owned(), ..ServersOptions::default() };
     let error = Servers::start(1, &options, &dns).unwrap_err().to_string();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pinroute_testkit::envoy::{Envoy, EnvoyOptions};
 use pinroute_testkit::eventually;
-use pinroute_testkit::fake_resolver::{FakeResponse, FakeResolver};
+use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use pinroute_testkit::xds::envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use pinroute_testkit::xds::envoy_types::pb::google::protobuf::Any;
 use pinroute_testkit::xds::{EdsCluster, WasmFilter, Xds, CLUSTER, ENDPOINTS, EXTENSION_CONFIG, RUNTIME};

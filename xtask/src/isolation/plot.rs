@@ -14,7 +14,8 @@ type Points = Vec<(f64, f64)>;
 /// `docs/isolation-cover.svg`.
 pub fn cover(fleets: &[Compared]) -> Result<String> {
     let panels = fleets.iter().map(|Compared { fleet: Fleet { hosts, size }, rendezvous, lua }| {
-        let points = |measured: &[f64]| (1..).map(f64::from).zip(measured.iter().copied()).collect::<Points>();
+        let points =
+            |measured: &[f64]| (1..).map(f64::from).zip(measured.iter().copied()).collect::<Points>();
         let theory = (1..=MOST_BAD as i32).map(|bad| (f64::from(bad), theory::cover(*hosts, *size, bad)));
         Panel {
             title: format!("{hosts} hosts, {size} per customer"),

@@ -11,8 +11,8 @@ use crate::envoy::Envoy;
 use crate::http::{Client, Response};
 use crate::servers::Servers;
 
-/// The port that the shipped configurations and all documentation use for the servers. A env puts the
-/// real one in its place wherever a configuration says `:8081`.
+/// The port of the servers in the shipped configurations and in the documentation. A test environment replaces `:8081`
+/// in a configuration by the real port.
 pub const SERVER_PORT: u16 = 8081;
 
 /// How long [`TestEnv::raw`] reads from a connection that stays open.
@@ -25,14 +25,14 @@ pub struct TestEnv {
     pub envoy: Envoy,
     /// The servers.
     pub servers: Servers,
-    /// The names of the servers, and whatever a test adds.
+    /// The DNS server, with the names of the servers.
     pub dns: Dns,
     pub(super) addr: SocketAddr,
     pub(super) client: Client,
 }
 
 impl TestEnv {
-    /// Where Envoy's listener listens.
+    /// The address of Envoy's listener.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -53,7 +53,7 @@ impl TestEnv {
     /// `GET path` through Envoy.
     ///
     /// # Errors
-    /// If no complete answer came.
+    /// If no complete response came.
     pub fn get(&self, path: &str) -> Result<Response> {
         self.client.get(path)
     }
@@ -61,7 +61,7 @@ impl TestEnv {
     /// Any request through Envoy.
     ///
     /// # Errors
-    /// If no complete answer came, or if the request is not expressible: then use [`raw`](Self::raw).
+    /// If no complete response came, or if the client cannot express the request: then use [`raw`](Self::raw).
     pub fn request(
         &self,
         method: &str,
@@ -73,7 +73,7 @@ impl TestEnv {
     }
 
     /// Writes these bytes to Envoy's listener and reads until Envoy closes the connection, for at most
-    /// 5 s: say `connection: close` in the request to have the answer at once.
+    /// 5 s. With `connection: close` in the request it returns at once.
     ///
     /// # Errors
     /// If the connection fails. What was read before a reset or the 5 s is not lost.
@@ -81,7 +81,7 @@ impl TestEnv {
         let deadline = Instant::now() + RAW_DEADLINE;
         let mut stream = TcpStream::connect(self.addr)?;
         stream.write_all(bytes)?;
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         let mut chunk = [0; 8192];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -91,13 +91,13 @@ impl TestEnv {
             stream.set_read_timeout(Some(left))?;
             match stream.read(&mut chunk) {
                 Ok(0) => break,
-                Ok(count) => answer.extend(chunk.iter().take(count)),
+                Ok(count) => response.extend(chunk.iter().take(count)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // The time is up, or Envoy has reset the connection: both are an end.
                 Err(_) => break,
             }
         }
         let _ = stream.shutdown(Shutdown::Both);
-        Ok(answer)
+        Ok(response)
     }
 }

@@ -1,10 +1,10 @@
-//! Tests of each way to misbehave.
+//! Tests of each kind of response.
 
 use std::io::ErrorKind;
 
 use super::*;
-use crate::poll::eventually;
 use crate::http::Client;
+use crate::poll::eventually;
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -23,10 +23,10 @@ fn keeps_the_connection_and_records() {
     })
     .unwrap();
     let client = Client::new(server.addr());
-    let answer = client.get("/one").unwrap();
-    assert_eq!((answer.status, answer.text().as_str()), (200, "1"));
-    let answer = client.request("POST", "/two?a=b", &[("x-name", "value")], b"body").unwrap();
-    assert_eq!((answer.status, answer.header("Content-Length")), (503, Some("4")));
+    let response = client.get("/one").unwrap();
+    assert_eq!((response.status, response.text().as_str()), (200, "1"));
+    let response = client.request("POST", "/two?a=b", &[("x-name", "value")], b"body").unwrap();
+    assert_eq!((response.status, response.header("Content-Length")), (503, Some("4")));
 
     let requests = server.requests();
     assert_eq!(requests.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["/one", "/two?a=b"]);
@@ -39,8 +39,9 @@ fn keeps_the_connection_and_records() {
 
 #[test]
 fn closes_in_the_middle_of_a_body() {
-    let server =
-        FakeResolver::start(|_, _| FakeResponse::raw("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").close());
+    let server = FakeResolver::start(|_, _| {
+        FakeResponse::raw("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").close()
+    });
     let server = server.unwrap();
     let mut text = String::new();
     connect(&server).read_to_string(&mut text).unwrap();
@@ -58,7 +59,8 @@ fn resets() {
 #[test]
 fn pauses_between_bytes() {
     let pause = Duration::from_millis(50);
-    let server = FakeResolver::start(move |_, _| FakeResponse::raw("a").pause(pause).send("b").close()).unwrap();
+    let server =
+        FakeResolver::start(move |_, _| FakeResponse::raw("a").pause(pause).send("b").close()).unwrap();
     let start = Instant::now();
     let mut text = String::new();
     connect(&server).read_to_string(&mut text).unwrap();
@@ -83,7 +85,7 @@ fn hangs_until_dropped() {
     drop(server);
     stream.set_read_timeout(Some(LONG)).unwrap();
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
-    // A test beside this one may hold copies of all sockets for a moment, while it starts a process.
+    // Another test that starts a process at this moment may hold copies of all sockets.
     eventually(LONG, || match TcpStream::connect(addr) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
         other => Err(format!("{other:?}")),

@@ -15,28 +15,28 @@ pub const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfigur
 /// Type URL of runtime layers (RTDS).
 pub const RUNTIME: &str = "type.googleapis.com/envoy.service.runtime.v3.Runtime";
 
-/// What Envoy's own cluster for this server is called.
+/// The name of Envoy's cluster for this server.
 pub const XDS_CLUSTER: &str = "xds_cluster";
 
-/// A push that was made. `at` is when it was handed over, so the client's answer comes after it.
+/// A push to clients. `at` is before the bytes are sent, so the client's ACK comes later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushed {
-    /// The response's version. The server counts for itself, by type: 1, 2, …
+    /// The version of the response. The server counts them for each type: 1, 2, …
     pub version: String,
-    /// When.
+    /// The time of the push.
     pub at: Instant,
-    /// How many streams it went to.
+    /// The number of streams that it was sent to.
     pub streams: usize,
 }
 
-/// A `DiscoveryRequest` that came.
+/// A `DiscoveryRequest` from a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// `version_info`: what the client has accepted last; empty if nothing.
+    /// `version_info`: the version that the client accepted last; empty if none.
     pub version: String,
-    /// `response_nonce`: the response that it answers; empty for the first of a stream.
+    /// `response_nonce`: the response that it responses; empty for the first of a stream.
     pub nonce: String,
-    /// What the client wants.
+    /// The resources that the client subscribes to.
     pub resource_names: Vec<String>,
     /// The node's id, also if only an earlier request of the stream had it; empty if none had.
     pub node_id: String,
@@ -44,8 +44,8 @@ pub struct Request {
     pub node_cluster: String,
     /// `error_detail`: set in a NACK.
     pub error: Option<String>,
-    /// The stream it came on. They are numbered from 1 over the server's life, all services together.
+    /// The number of the stream, counted from 1 over all services and restarts.
     pub stream: u64,
-    /// When.
+    /// The time of the request.
     pub at: Instant,
 }
