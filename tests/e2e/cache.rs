@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A test environment with this cache, and a resolver that responses with a status, 200 at first.
+/// A test environment with this cache, and a resolver that responds with a status, 200 at first.
 fn env_with_cache(cache: serde_json::Value) -> (TestEnv, FakeResolver, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(200));
     let current = Arc::clone(&status);

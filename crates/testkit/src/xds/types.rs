@@ -34,7 +34,7 @@ pub struct Pushed {
 pub struct Request {
     /// `version_info`: the version that the client accepted last; empty if none.
     pub version: String,
-    /// `response_nonce`: the response that it responses; empty for the first of a stream.
+    /// `response_nonce`: the response that it acknowledges or rejects; empty in the first of a stream.
     pub nonce: String,
     /// The resources that the client subscribes to.
     pub resource_names: Vec<String>,
