@@ -82,7 +82,7 @@ fn the_documentation_lists_the_calls_for_a_request() {
         row("`index`", indexed(json!({})), same),
         row("`index` with `metadata`", indexed(json!({ "metadata": "pinroute" })), same),
         row("`index` with `per_route`", indexed(json!({ "per_route": "pinroute" })), same),
-        row("`resolve`, response remembered", cached, same),
+        row("`resolve`, answer remembered", cached, same),
         row("`resolve` with `cache`, key new", new_keys, |number| format!("/join?client_id={number}")),
         row("`resolve` without `cache`", plain, same),
         row("`shuffle_shard`", shuffled(false), same),
