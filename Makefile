@@ -3,7 +3,7 @@
 CARGO ?= cargo
 WASM_TARGET := wasm32-wasip1
 WASM := dist/pinroute.wasm
-DEV := target/debug/pinroute-dev
+DEV := target/debug/xtask
 
 # Messages of panics name source files. So that no machine's paths get into the module, and the same source
 # gives the same bytes everywhere, dependencies are called by what stands behind the registry's folder.
@@ -12,7 +12,7 @@ export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := \
 	--remap-path-prefix=$(CARGO_HOME)/registry/src=crates --remap-path-prefix=$(CURDIR)=.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-matrix lint wasm cli bench bench-core trap empty-filter build targets clean
+.PHONY: help run test test-matrix prove lint format wasm cli bench bench-core trap empty-filter build targets clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -27,11 +27,20 @@ test: wasm trap empty-filter build ## unit, property, contract and end-to-end te
 test-matrix: wasm trap build ## the end-to-end tests on every supported Envoy version, as a table
 	@CARGO="$(CARGO)" tests/matrix.sh
 
-lint: wasm build ## formatting, clippy, every shipped Envoy configuration
-	$(CARGO) fmt --all --check
+lint: format wasm build ## formatting, clippy, documentation, licences, every shipped Envoy configuration
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --package pinroute --target $(WASM_TARGET) --profile wasm --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	$(DEV) licenses
 	$(DEV) validate
+
+# Before anything is built, because it takes no time.
+format:
+	$(CARGO) fmt --all --check
+
+prove: wasm ## what takes long: ten million keys through each cache, with a bound on Envoy's memory
+	$(CARGO) build --locked --release --package pinroute-cli --package pinroute-bench
+	target/release/pinroute-bench --soak
 
 bench: wasm empty-filter ## the benchmark, peers side by side in one run, into bench/results/; BENCH=--quick for a look
 	$(CARGO) build --locked --release --package pinroute-cli --package pinroute-bench
@@ -47,7 +56,6 @@ wasm: targets ## only dist/pinroute.wasm, with its sha256 beside it
 	$(CARGO) build --locked --package pinroute --target $(WASM_TARGET) --profile wasm
 	@mkdir -p dist
 	@cp target/$(WASM_TARGET)/wasm/pinroute.wasm $(WASM)
-	@scripts/shrink.sh $(WASM)
 	@cd dist && sha256sum pinroute.wasm > pinroute.wasm.sha256
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes, sha256 $$(cut -d' ' -f1 dist/pinroute.wasm.sha256)"
 
@@ -60,7 +68,6 @@ cli: ## only dist/pinroute, the command line with all services
 trap: wasm
 	@$(CARGO) build --locked --quiet --package pinroute --target $(WASM_TARGET) --profile wasm --features provoke-trap
 	@cp target/$(WASM_TARGET)/wasm/pinroute.wasm dist/pinroute-trap.wasm
-	@scripts/shrink.sh dist/pinroute-trap.wasm
 
 # The filters that do the least: the limits in the benchmark.
 empty-filter: targets

@@ -2,8 +2,9 @@
 //! the code, and its links, commands and diffs are checked.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use pinroute_core::config::{self, Config};
-use pinroute_core::step::Rejection;
+use pinroute_core::config::{self, PluginConfig};
+use pinroute_core::metrics::{Counter, Gauge};
+use pinroute_core::rejection::{Reason, Rejection};
 use pinroute_testkit::paths::project_root;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -11,9 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sources that pages are compared with.
-const METRICS: &str = "src/metrics.rs";
-const SERVER_VARIABLES: [&str; 2] = ["crates/server/src/config.rs", "crates/server/src/logging.rs"];
-const DEMO: &str = "crates/testkit/src/bin/pinroute-dev.rs";
+const SERVER_VARIABLES: [&str; 2] = ["crates/cli/src/server.rs", "crates/cli/src/logging.rs"];
+const DEMO: &str = "xtask/src/demo.rs";
 
 /// The most bytes the README may have: a stranger reads it in five minutes.
 const README_LIMIT: usize = 9_000;
@@ -129,7 +129,7 @@ fn yaml(text: &str, place: &str) -> Value {
     serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{place}: not YAML: {error}\n{text}"))
 }
 
-fn plugin(document: &Value, place: &str) -> Config {
+fn plugin(document: &Value, place: &str) -> PluginConfig {
     let text = document.to_string();
     config::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{place}: {error}\n{text}"))
 }
@@ -137,8 +137,7 @@ fn plugin(document: &Value, place: &str) -> Config {
 /// Parses every plugin configuration inside a piece of an Envoy configuration, and every one of a route.
 fn plugins_within(document: &Value, place: &str) {
     if let Some(config) = document.pointer("/filter_metadata/pinroute") {
-        let document = pinroute_core::json::parse(config.to_string().as_bytes()).unwrap();
-        config::parse_for_route(&document).unwrap_or_else(|error| panic!("{place}: {error}\n{config}"));
+        config::parse_route(config).unwrap_or_else(|error| panic!("{place}: {error}\n{config}"));
     }
     let children: Vec<&Value> = match document {
         Value::Array(items) => items.iter().collect(),
@@ -184,29 +183,13 @@ fn every_block_is_what_it_says_it_is() {
     assert!(plugins >= 3, "only {plugins} blocks are configurations");
 }
 
-/// Adds the options of the code below `within`, as paths. An object with an unknown field is refused, and the
-/// message lists the fields that are allowed.
-fn explore(within: &str, options: &mut BTreeSet<String>) {
-    const UNKNOWN: &str = "no such field";
-    let mut document = json!({ UNKNOWN: 0 });
-    for name in within.rsplit('.').filter(|name| !name.is_empty()) {
-        document = json!({ name: document });
-    }
-    if within.starts_with("fallback.target") {
-        // Without `index`, a fallback is refused before its target is read.
-        document["fallback"]["index"] = json!({});
-    }
-    let error = config::parse(document.to_string().as_bytes()).expect_err(within);
-    if error.path.trim_start_matches(within).trim_start_matches('.') == UNKNOWN {
-        for name in error.allowed.split(", ") {
-            let option = format!("{within}.{name}").trim_start_matches('.').to_owned();
-            explore(&option, options);
-            options.insert(option);
-        }
-    } else {
-        // It is no object, or the object around it is refused because something beside it is missing.
-        let is_within = format!("{within}.").starts_with(&format!("{}.", error.path));
-        assert!(is_within && !error.path.is_empty(), "{within:?} cannot be explored: {error}");
+/// Adds the options below `within`, as paths, out of a JSON Schema.
+fn explore(schema: &Value, within: &str, options: &mut BTreeSet<String>) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let option = format!("{within}.{name}").trim_start_matches('.').to_owned();
+        let alternatives = field["oneOf"].as_array().into_iter().flatten();
+        alternatives.chain([field]).for_each(|schema| explore(schema, &option, options));
+        options.insert(option);
     }
 }
 
@@ -222,7 +205,7 @@ fn the_reference_has_every_option_and_no_other() {
         assert!(example.pointer(&format!("/{}", option.replace('.', "/"))).is_some(), "{option}: {example}");
     }
     let mut real = BTreeSet::new();
-    explore("", &mut real);
+    explore(&config::schema(), "", &mut real);
     // The rows of `fallback.index` and `fallback.target` refer to those of `index` and `target`.
     for field in ["index.", "target."] {
         let inner = |prefix: &str| -> BTreeSet<String> {
@@ -232,6 +215,12 @@ fn the_reference_has_every_option_and_no_other() {
     }
     real.retain(|option| !option.starts_with("fallback.index.") && !option.starts_with("fallback.target."));
     assert_eq!(listed, real);
+}
+
+#[test]
+fn the_schema_is_that_of_the_code() {
+    let written: Value = serde_json::from_str(&read("docs/pinroute.schema.json")).unwrap();
+    assert!(written == config::schema(), "docs/pinroute.schema.json is outdated: run `cargo xtask schema`");
 }
 
 #[test]
@@ -254,24 +243,17 @@ fn every_rejection_is_documented() {
         Rejection::Overloaded,
         Rejection::RouteConfig,
     ];
-    let reasons: BTreeSet<_> = all.iter().map(Rejection::reason).collect();
-    assert_eq!(reasons, BTreeSet::from(Rejection::REASONS), "the list in this test lacks a rejection");
+    let reasons: BTreeSet<_> = all.iter().map(|one| one.reason().name()).collect();
+    assert_eq!(reasons, BTreeSet::from(Reason::ALL.map(Reason::name)), "the list in this test lacks a rejection");
     let rows = page("docs/operations.md").rows("case");
     let documented: BTreeSet<_> =
         rows.iter().map(|row| (row[1].split('`').take(2).collect::<String>(), row[2].clone())).collect();
     let expected =
-        all.iter().map(|one| (format!("{} {}", one.status(), one.body()), one.reason().to_owned())).collect();
+        all.iter().map(|one| (format!("{} {}", one.status(), one.body()), one.reason().name().to_owned())).collect();
     assert_eq!(documented, expected);
 }
 
-/// The string literals of a source file that come before its tests and pass a test.
-fn literals(path: &str, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
-    let source = read(path);
-    let code = source.split("#[cfg(test)]").next().unwrap();
-    code.split('"').skip(1).step_by(2).filter(|text| wanted(text)).map(str::to_owned).collect()
-}
-
-/// The environment variables that a source file reads: those of clap's arguments, else literals in upper case.
+/// The environment variables of the clap arguments in a source file.
 fn variables(path: &str) -> BTreeSet<String> {
     let source = read(path);
     let arguments = source.split("#[arg(").skip(1).filter_map(|rest| {
@@ -280,12 +262,7 @@ fn variables(path: &str) -> BTreeSet<String> {
         let name = env.split('"').nth(1).or_else(|| field.split(':').next())?;
         Some(name.trim().trim_start_matches("pub ").to_uppercase())
     });
-    let upper = |text: &str| text.len() > 2 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    if source.contains("#[arg(") {
-        arguments.collect()
-    } else {
-        literals(path, upper)
-    }
+    arguments.collect()
 }
 
 fn first_column(path: &str, head: &str) -> BTreeSet<String> {
@@ -294,8 +271,12 @@ fn first_column(path: &str, head: &str) -> BTreeSet<String> {
 
 #[test]
 fn metrics_and_variables_are_those_of_the_code() {
-    let metrics = literals(METRICS, |text| text.starts_with("pinroute_"));
-    let metrics: BTreeSet<_> = metrics.iter().map(|name| name.replace("{reason}", "REASON")).collect();
+    let counters = Counter::all().map(|counter| match counter {
+        Counter::Rejected(_) => "pinroute_rejected.REASON".to_owned(),
+        Counter::Continued(_) => "pinroute_continued.REASON".to_owned(),
+        plain => plain.name(),
+    });
+    let metrics: BTreeSet<_> = counters.chain(Gauge::ALL.map(|gauge| gauge.name().to_owned())).collect();
     assert_eq!(first_column("docs/operations.md", "metric"), metrics);
 
     let variables = SERVER_VARIABLES.iter().flat_map(|path| variables(path)).collect();

@@ -1,61 +1,66 @@
-//! The resolver's answers, remembered.
+//! The cache of resolver responses.
 
 use crate::{hostport, with_resolver};
+use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::eventually;
-use pinroute_testkit::lab::Lab;
-use pinroute_testkit::scripted::{Script, Scripted};
+use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use serde_json::json;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A lab with this cache, and a resolver that answers with a status, 200 at first.
-fn lab_with_cache(cache: serde_json::Value) -> (Lab, Scripted, Arc<AtomicU16>) {
+/// A test environment with this cache, and a resolver that responds with a status, 200 at first.
+fn env_with_cache(cache: serde_json::Value) -> (TestEnv, FakeResolver, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(200));
-    let told = Arc::clone(&status);
-    let (lab, resolver) = with_resolver(json!({ "resolve": { "cache": cache } }), move |_, port| match told
-        .load(Ordering::Relaxed)
-    {
-        200 => hostport(&format!("poc-routing-server-1:{port}")),
-        status => Script::status(status, ""),
-    });
-    (lab.start().unwrap(), resolver, status)
+    let current = Arc::clone(&status);
+    let (env, resolver) =
+        with_resolver(json!({ "resolve": { "cache": cache } }), move |_, port| {
+            match current.load(Ordering::Relaxed) {
+                200 => hostport(&format!("poc-routing-server-1:{port}")),
+                status => FakeResponse::status(status, ""),
+            }
+        });
+    (env.start().unwrap(), resolver, status)
 }
 
-fn stat(lab: &Lab, name: &str) -> u64 {
-    lab.envoy.stat(&format!("wasmcustom.pinroute_{name}")).unwrap()
+fn stat(env: &TestEnv, name: &str) -> u64 {
+    env.envoy.stat(&format!("wasmcustom.pinroute_{name}")).unwrap()
 }
 
 #[test]
-fn an_answer_is_asked_for_once_in_its_time() {
-    let (lab, resolver, _) = lab_with_cache(json!({ "ttl": "1s" }));
+fn a_cached_response_is_used_until_it_expires() {
+    let (env, resolver, _) = env_with_cache(json!({ "ttl": "1s" }));
     for _ in 0..20 {
-        assert_eq!(lab.get("/join?client_id=123").unwrap().status, 200);
+        assert_eq!(env.get("/join?client_id=123").unwrap().status, 200);
     }
-    // The same key, written another way.
-    lab.get("/join?client_id=%3123").unwrap();
+    // The same key in another encoding.
+    env.get("/join?client_id=%3123").unwrap();
     assert_eq!(resolver.requests().len(), 1);
-    assert_eq!((stat(&lab, "cache.hit"), stat(&lab, "cache.miss"), stat(&lab, "routed")), (20, 1, 21));
+    assert_eq!((stat(&env, "cache.hit"), stat(&env, "cache.miss"), stat(&env, "routed")), (20, 1, 21));
     eventually(SOON, || {
-        lab.get("/join?client_id=123").unwrap();
-        if resolver.requests().len() == 2 { Ok(()) } else { Err("not asked again".to_owned()) }
+        env.get("/join?client_id=123").unwrap();
+        if resolver.requests().len() == 2 {
+            Ok(())
+        } else {
+            Err("no second call".to_owned())
+        }
     })
     .unwrap();
 }
 
 #[test]
-fn a_failure_is_remembered_for_a_moment() {
-    let (lab, resolver, status) = lab_with_cache(json!({ "negative_ttl": "1s" }));
+fn a_failure_is_cached_for_negative_ttl() {
+    let (env, resolver, status) = env_with_cache(json!({ "negative_ttl": "1s" }));
     status.store(404, Ordering::Relaxed);
     for _ in 0..10 {
-        assert_eq!(lab.get("/join?client_id=1").unwrap().text(), "resolver returned 404");
+        assert_eq!(env.get("/join?client_id=1").unwrap().text(), "resolver returned 404");
     }
     assert_eq!(resolver.requests().len(), 1);
-    assert_eq!(stat(&lab, "cache.negative"), 9);
+    assert_eq!(stat(&env, "cache.negative"), 9);
     status.store(200, Ordering::Relaxed);
-    eventually(SOON, || match lab.get("/join?client_id=1").unwrap().status {
+    eventually(SOON, || match env.get("/join?client_id=1").unwrap().status {
         200 => Ok(()),
         other => Err(other.to_string()),
     })
@@ -63,45 +68,49 @@ fn a_failure_is_remembered_for_a_moment() {
 }
 
 #[test]
-fn an_old_answer_stands_in_while_the_resolver_fails() {
-    let (lab, _resolver, status) =
-        lab_with_cache(json!({ "ttl": "100ms", "negative_ttl": "100ms", "stale_if_error": "3s" }));
-    assert_eq!(lab.get("/join?client_id=1").unwrap().status, 200);
+fn an_expired_response_is_used_while_the_resolver_fails() {
+    let (env, _resolver, status) =
+        env_with_cache(json!({ "ttl": "100ms", "negative_ttl": "100ms", "stale_if_error": "3s" }));
+    assert_eq!(env.get("/join?client_id=1").unwrap().status, 200);
     status.store(503, Ordering::Relaxed);
     eventually(SOON, || {
-        assert_eq!(lab.get("/join?client_id=1").unwrap().status, 200);
-        if stat(&lab, "cache.stale") >= 3 { Ok(()) } else { Err("not stale yet".to_owned()) }
+        assert_eq!(env.get("/join?client_id=1").unwrap().status, 200);
+        if stat(&env, "cache.stale") >= 3 {
+            Ok(())
+        } else {
+            Err("not stale yet".to_owned())
+        }
     })
     .unwrap();
-    assert_eq!(lab.get("/join?client_id=new").unwrap().text(), "resolver returned 503");
-    eventually(SOON, || match lab.get("/join?client_id=1").unwrap().text().as_str() {
+    assert_eq!(env.get("/join?client_id=new").unwrap().text(), "resolver returned 503");
+    eventually(SOON, || match env.get("/join?client_id=1").unwrap().text().as_str() {
         "resolver returned 503" => Ok(()),
         other => Err(other.to_owned()),
     })
     .unwrap();
 }
 
-/// A lab with a cache, and a resolver that answers nobody until its gate is opened.
-fn lab_with_gate() -> (Lab, Scripted, Arc<AtomicBool>) {
+/// A test environment with a cache, and a resolver that does not respond until the test sets the flag.
+fn env_with_gate() -> (TestEnv, FakeResolver, Arc<AtomicBool>) {
     let open = Arc::new(AtomicBool::new(false));
     let gate = Arc::clone(&open);
     let plugin = json!({ "resolve": { "timeout": "20s", "cache": {} } });
-    let (lab, resolver) = with_resolver(plugin, move |_, port| {
+    let (env, resolver) = with_resolver(plugin, move |_, port| {
         while !gate.load(Ordering::Relaxed) {
             std::thread::yield_now();
         }
         hostport(&format!("poc-routing-server-1:{port}"))
     });
-    (lab.start().unwrap(), resolver, open)
+    (env.start().unwrap(), resolver, open)
 }
 
 #[test]
 fn a_thousand_requests_for_one_cold_key_make_one_call() {
-    let (lab, resolver, open) = lab_with_gate();
+    let (env, resolver, open) = env_with_gate();
     std::thread::scope(|scope| {
-        let one = || lab.client().get("/join?client_id=cold").unwrap().status;
+        let one = || env.client().get("/join?client_id=cold").unwrap().status;
         let requests: Vec<_> = (0..1000).map(|_| scope.spawn(one)).collect();
-        eventually(Duration::from_secs(30), || match stat(&lab, "coalesced") {
+        eventually(Duration::from_secs(30), || match stat(&env, "coalesced") {
             999 => Ok(()),
             other => Err(format!("{other} wait")),
         })
@@ -112,21 +121,21 @@ fn a_thousand_requests_for_one_cold_key_make_one_call() {
         }
     });
     assert_eq!(resolver.requests().len(), 1);
-    assert_eq!(stat(&lab, "routed"), 1000);
+    assert_eq!(stat(&env, "routed"), 1000);
 }
 
 #[test]
-fn the_others_get_the_answer_when_the_first_has_left() {
-    let (lab, resolver, open) = lab_with_gate();
-    let mut first = std::net::TcpStream::connect(lab.addr()).unwrap();
+fn waiting_requests_get_the_response_after_the_first_has_left() {
+    let (env, resolver, open) = env_with_gate();
+    let mut first = std::net::TcpStream::connect(env.addr()).unwrap();
     std::io::Write::write_all(&mut first, b"GET /join?client_id=a HTTP/1.1\r\nhost: h\r\n\r\n").unwrap();
-    eventually(SOON, || if stat(&lab, "requests") == 1 { Ok(()) } else { Err("none".to_owned()) }).unwrap();
+    eventually(SOON, || if stat(&env, "requests") == 1 { Ok(()) } else { Err("none".to_owned()) }).unwrap();
     std::thread::scope(|scope| {
-        let second = scope.spawn(|| lab.client().get("/join?client_id=a").unwrap());
-        eventually(SOON, || if stat(&lab, "coalesced") == 1 { Ok(()) } else { Err("none".to_owned()) })
+        let second = scope.spawn(|| env.client().get("/join?client_id=a").unwrap());
+        eventually(SOON, || if stat(&env, "coalesced") == 1 { Ok(()) } else { Err("none".to_owned()) })
             .unwrap();
         drop(first);
-        eventually(SOON, || match lab.envoy.stat("http.ingress_http.downstream_cx_active").unwrap() {
+        eventually(SOON, || match env.envoy.stat("http.ingress_http.downstream_cx_active").unwrap() {
             1 => Ok(()),
             other => Err(format!("{other} connections")),
         })
@@ -134,5 +143,5 @@ fn the_others_get_the_answer_when_the_first_has_left() {
         open.store(true, Ordering::Relaxed);
         assert_eq!(second.join().unwrap().status, 200);
     });
-    assert_eq!((resolver.requests().len(), stat(&lab, "abandoned")), (1, 1));
+    assert_eq!((resolver.requests().len(), stat(&env, "abandoned")), (1, 1));
 }

@@ -1,25 +1,25 @@
-//! How many calls there are between Envoy and the filter for a request, as Envoy's own trace has them. Each costs
-//! more than most of what the filter does in between, so the documentation lists them, and this holds it to that.
+//! Counts the calls between Envoy and the filter for a request, by Envoy's own trace. A call costs more than most of the
+//! filter's own work, so the documentation lists the calls, and this test compares the list.
 
 use crate::{everywhere, hostport, with_resolver};
-use pinroute_testkit::lab::{Lab, LabBuilder};
+use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
+use pinroute_testkit::fake_resolver::FakeResolver;
 use pinroute_testkit::paths::project_root;
-use pinroute_testkit::scripted::Scripted;
-use serde_json::{Value, json};
+use serde_json::{json, Value};
 use std::collections::BTreeMap;
 
-/// What Envoy's Wasm logger says about a call, before the function's name.
+/// How Envoy's Wasm logger marks a call, before the name of the function.
 const INTO_THE_MODULE: &str = "[host->vm] ";
 const OUT_OF_THE_MODULE: &str = "[vm->host] env.proxy_";
 
-/// Sends a request, twice to have it warm, and says as a row of a table which calls the last one took.
-fn row(name: &str, builder: LabBuilder, path: impl Fn(u32) -> String) -> String {
-    let lab = builder.component_log_level("wasm:trace").start().unwrap();
+/// Sends a request three times, so that caches are warm, and returns the calls for the last one as a row of a table.
+fn row(name: &str, builder: TestEnvBuilder, path: impl Fn(u32) -> String) -> String {
+    let env = builder.component_log_level("wasm:trace").start().unwrap();
     for number in 0..3 {
         let headers = [("x-customer-id", "customer-1")];
-        assert_eq!(lab.request("GET", &path(number), &headers, b"").unwrap().status, 200);
+        assert_eq!(env.request("GET", &path(number), &headers, b"").unwrap().status, 200);
     }
-    let log = lab.envoy.log();
+    let log = env.envoy.log();
     // [TIME][THREAD][trace][wasm] [FILE] [host->vm] proxy_on_context_create(ID, ROOT), and ROOT is 0 for a root.
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("[wasm]")).collect();
     let begins = |line: &&str| line.contains("] proxy_on_context_create(") && !line.ends_with(", 0)");
@@ -30,7 +30,7 @@ fn row(name: &str, builder: LabBuilder, path: impl Fn(u32) -> String) -> String 
 
     let (mut callbacks, mut calls, mut in_tick) = (0, BTreeMap::<_, u32>::new(), false);
     for line in lines[begin..].iter().filter(|line| line.split(']').nth(1) == Some(thread)) {
-        // What the filter does from time to time has nothing to do with the request.
+        // Calls of the periodic tick do not belong to the request.
         in_tick = (in_tick || line.contains("[host->vm] proxy_on_tick"))
             && !line.contains("[host<-vm] proxy_on_tick");
         if in_tick {
@@ -44,28 +44,28 @@ fn row(name: &str, builder: LabBuilder, path: impl Fn(u32) -> String) -> String 
             break;
         }
     }
-    // Told only because the trace is on.
+    // Only the trace makes the filter call this.
     calls.remove("log");
     let total: u32 = calls.values().sum();
     let list: Vec<String> = calls.iter().map(|(call, count)| format!("`{call}` {count}")).collect();
     format!("| {name} | {callbacks} | {total} | {} |", list.join(", "))
 }
 
-fn resolved(resolve: Value) -> (LabBuilder, Scripted) {
+fn resolved(resolve: Value) -> (TestEnvBuilder, FakeResolver) {
     with_resolver(json!({ "resolve": resolve }), |_, port| hostport(&format!("poc-routing-server-1:{port}")))
 }
 
-fn indexed(extra: Value) -> LabBuilder {
+fn indexed(extra: Value) -> TestEnvBuilder {
     let mut plugin = json!({
         "index": { "replicas": 2, "base": 1 },
         "target": { "authority": "poc-routing-server-{index}:8081" },
     });
     plugin.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    Lab::builder("envoy.yaml").plugin(plugin).edit(everywhere)
+    TestEnv::builder("envoy.yaml").plugin(plugin).edit(everywhere)
 }
 
-fn shuffled(response_headers: bool) -> LabBuilder {
-    Lab::builder("envoy.yaml").edit(everywhere).plugin(json!({
+fn shuffled(response_headers: bool) -> TestEnvBuilder {
+    TestEnv::builder("envoy.yaml").edit(everywhere).plugin(json!({
         "key": { "header": "x-customer-id" },
         "shuffle_shard": { "hosts": ["poc-routing-server-1:8081", "poc-routing-server-2:8081"], "shard_size": 1 },
         "response_headers": response_headers,
@@ -73,17 +73,17 @@ fn shuffled(response_headers: bool) -> LabBuilder {
 }
 
 #[test]
-fn the_calls_for_a_request_are_those_that_the_documentation_lists() {
+fn the_documentation_lists_the_calls_for_a_request() {
     let same = |_| "/join?client_id=1".to_owned();
     let (cached, _resolver) = resolved(json!({ "cache": { "ttl": "60s" } }));
-    let (asking, _resolver_of_new) = resolved(json!({ "cache": { "ttl": "60s" } }));
+    let (new_keys, _resolver_of_new) = resolved(json!({ "cache": { "ttl": "60s" } }));
     let (plain, _resolver_without_cache) = resolved(json!({}));
     let rows = [
         row("`index`", indexed(json!({})), same),
         row("`index` with `metadata`", indexed(json!({ "metadata": "pinroute" })), same),
         row("`index` with `per_route`", indexed(json!({ "per_route": "pinroute" })), same),
         row("`resolve`, answer remembered", cached, same),
-        row("`resolve` with `cache`, key new", asking, |number| format!("/join?client_id={number}")),
+        row("`resolve` with `cache`, key new", new_keys, |number| format!("/join?client_id={number}")),
         row("`resolve` without `cache`", plain, same),
         row("`shuffle_shard`", shuffled(false), same),
         row("`shuffle_shard` with `response_headers`", shuffled(true), same),

@@ -1,11 +1,11 @@
-//! `index`: the same instance that the resolver would name, without asking it; and the ways to tell Envoy.
+//! `index`: the same host that the resolver would return, without a resolver call; and each kind of target.
 
 use crate::{everywhere, hostport, with_resolver};
 use pinroute_core::index::IndexMode;
-use pinroute_core::percent::decode_form;
-use pinroute_testkit::lab::Lab;
-use pinroute_testkit::scripted::{Script, Scripted};
-use serde_json::{Value, json};
+use pinroute_core::key::percent::decode_form;
+use pinroute_testkit::env::TestEnv;
+use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
+use serde_json::{json, Value};
 
 const IDS: &[&str] =
     &["123", "0", "-7", "+5", "%2B5", "alice", "a%20b", "a+b", "caf%C3%A9", "%ff", "12345678901234567890"];
@@ -13,34 +13,34 @@ const IDS: &[&str] =
 #[test]
 fn the_filter_and_the_resolver_agree() {
     for mode in ["hash", "numeric"] {
-        let lab = Lab::builder("index.yaml").replicas(3).index_mode(mode).plugin(json!({
+        let env = TestEnv::builder("index.yaml").replicas(3).index_mode(mode).plugin(json!({
             "index": { "mode": mode, "replicas": 3, "base": 1 },
             "target": { "authority": "poc-routing-server-{index}:8081" },
         }));
-        let lab = lab.start().unwrap();
+        let env = env.start().unwrap();
         for id in IDS {
-            let told = lab.get(&format!("/where?client_id={id}")).unwrap().json().unwrap();
-            let landed = lab.get(&format!("/join?client_id={id}")).unwrap().json().unwrap();
-            assert_eq!(told["hostport"], landed["assigned"], "{mode} {id}");
+            let resolved = env.get(&format!("/where?client_id={id}")).unwrap().json().unwrap();
+            let landed = env.get(&format!("/join?client_id={id}")).unwrap().json().unwrap();
+            assert_eq!(resolved["hostport"], landed["assigned"], "{mode} {id}");
         }
-        assert_eq!(lab.envoy.stat("wasmcustom.pinroute_resolver.ok").unwrap(), 0, "nobody was asked");
+        assert_eq!(env.envoy.stat("wasmcustom.pinroute_resolver.ok").unwrap(), 0, "no resolver call");
     }
 }
 
 #[test]
 fn the_shipped_configuration_lands_everybody() {
-    let lab = Lab::builder("index.yaml").replicas(2).start().unwrap();
+    let env = TestEnv::builder("index.yaml").replicas(2).start().unwrap();
     for id in IDS {
         let owner = 1 + IndexMode::Hash.slot(&decode_form(id.as_bytes()), 2) as u8;
-        let answer = lab.get(&format!("/join?client_id={id}")).unwrap();
-        assert_eq!(answer.json().unwrap()["assigned"], lab.servers.hostport(owner), "{id}");
+        let response = env.get(&format!("/join?client_id={id}")).unwrap();
+        assert_eq!(response.json().unwrap()["assigned"], env.servers.hostport(owner), "{id}");
     }
 }
 
 #[test]
 fn a_list_of_hosts_is_indexed_in_its_order() {
     let hosts = ["poc-routing-server-2:8081", "poc-routing-server-1:8081", "poc-routing-server-2:8081"];
-    let lab = Lab::builder("index.yaml")
+    let env = TestEnv::builder("index.yaml")
         .replicas(2)
         .plugin(json!({ "index": { "hosts": hosts } }))
         .start()
@@ -48,14 +48,14 @@ fn a_list_of_hosts_is_indexed_in_its_order() {
     for id in IDS {
         let place = IndexMode::Hash.slot(&decode_form(id.as_bytes()), 3);
         let owner = if place == 1 { 1 } else { 2 };
-        let answer = lab.get(&format!("/join?client_id={id}")).unwrap();
-        assert_eq!(answer.json().unwrap()["assigned"], lab.servers.hostport(owner), "{id}");
+        let response = env.get(&format!("/join?client_id={id}")).unwrap();
+        assert_eq!(response.json().unwrap()["assigned"], env.servers.hostport(owner), "{id}");
     }
 }
 
 #[test]
-fn preserve_host_reaches_the_instance_and_keeps_the_clients_host() {
-    let lab = Lab::builder("preserve-host.yaml")
+fn preserve_host_reaches_the_host_and_keeps_the_clients_host_header() {
+    let env = TestEnv::builder("preserve-host.yaml")
         .replicas(3)
         .plugin(json!({
             "index": { "replicas": 3 },
@@ -76,57 +76,57 @@ fn preserve_host_reaches_the_instance_and_keeps_the_clients_host() {
         let owner = 1 + IndexMode::Hash.slot(&decode_form(id.as_bytes()), 3) as u8;
         let headers = [("host", "shop.example"), ("x-target-host", "poc-routing-server-9:1")];
         let seen =
-            lab.request("GET", &format!("/headers?client_id={id}"), &headers, b"").unwrap().json().unwrap();
-        assert_eq!(seen["instance"], json!(lab.servers.hostport(owner)), "{id}");
+            env.request("GET", &format!("/headers?client_id={id}"), &headers, b"").unwrap().json().unwrap();
+        assert_eq!(seen["instance"], json!(env.servers.hostport(owner)), "{id}");
         let host = seen["headers"].as_array().unwrap().iter().find(|header| header[0] == "host").unwrap();
         assert_eq!(host[1], "shop.example");
     }
 }
 
-/// A resolver that always fails, so that everything depends on the fallback.
-fn with_fallback(fallback: Value) -> (Lab, Scripted, Vec<String>) {
+/// A resolver that fails for all keys but one, and a fallback.
+fn with_fallback(fallback: Value) -> (TestEnv, FakeResolver, Vec<String>) {
     let plugin = json!({ "resolve": { "timeout": "0.3s" }, "fallback": fallback });
-    let (lab, resolver) =
+    let (env, resolver) =
         with_resolver(plugin, |path, port| match path.rsplit('=').next().unwrap_or_default() {
-            "silent" => Script::nothing().hang(),
-            "reset" => Script::raw("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{").reset(),
+            "silent" => FakeResponse::nothing().hang(),
+            "reset" => FakeResponse::raw("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{").reset(),
             "evil" => hostport("169.254.169.254:80"),
-            "empty" => Script::ok("{}"),
+            "empty" => FakeResponse::ok("{}"),
             "fine" => hostport(&format!("poc-routing-server-1:{port}")),
-            _ => Script::status(500, ""),
+            _ => FakeResponse::status(500, ""),
         });
     let ids = ["silent", "reset", "evil", "empty", "status"].map(str::to_owned).to_vec();
-    (lab.start().unwrap(), resolver, ids)
+    (env.start().unwrap(), resolver, ids)
 }
 
 #[test]
-fn a_fallback_takes_over_whenever_the_resolver_fails() {
-    let (lab, _resolver, ids) = with_fallback(json!({
+fn the_fallback_applies_when_the_resolver_fails() {
+    let (env, _resolver, ids) = with_fallback(json!({
         "index": { "replicas": 2, "base": 1 },
         "target": { "authority": "poc-routing-server-{index}:8081" },
     }));
     for id in ids {
         let owner = 1 + IndexMode::Hash.slot(id.as_bytes(), 2) as u8;
-        let answer = lab.get(&format!("/join?client_id={id}")).unwrap();
-        assert_eq!(answer.status, 200, "{id}: {}", answer.text());
-        assert_eq!(answer.json().unwrap()["assigned"], lab.servers.hostport(owner), "{id}");
+        let response = env.get(&format!("/join?client_id={id}")).unwrap();
+        assert_eq!(response.status, 200, "{id}: {}", response.text());
+        assert_eq!(response.json().unwrap()["assigned"], env.servers.hostport(owner), "{id}");
     }
-    assert_eq!(lab.get("/join?client_id=fine").unwrap().json().unwrap()["assigned"], lab.servers.hostport(1));
-    assert_eq!(lab.get("/join").unwrap().text(), "missing client_id", "no key, no formula");
-    assert_eq!(lab.envoy.stat("wasmcustom.pinroute_routed").unwrap(), 6);
+    assert_eq!(env.get("/join?client_id=fine").unwrap().json().unwrap()["assigned"], env.servers.hostport(1));
+    assert_eq!(env.get("/join").unwrap().text(), "missing client_id", "no key, no fallback");
+    assert_eq!(env.envoy.stat("wasmcustom.pinroute_routed").unwrap(), 6);
 }
 
 #[test]
-fn allowed_targets_bind_the_formula_too() {
-    let lab = Lab::builder("index.yaml").replicas(2).plugin(json!({
+fn allowed_targets_apply_to_index_too() {
+    let env = TestEnv::builder("index.yaml").replicas(2).plugin(json!({
         "index": { "replicas": 2, "base": 1 },
         "target": { "authority": "poc-routing-server-{index}:8081" },
         "allowed_targets": ["poc-routing-server-1:8081"],
     }));
-    let lab = lab.start().unwrap();
-    let answers: Vec<_> = (0..20).map(|id| lab.get(&format!("/join?client_id={id}")).unwrap()).collect();
-    for (id, answer) in answers.iter().enumerate() {
+    let env = env.start().unwrap();
+    let responses: Vec<_> = (0..20).map(|id| env.get(&format!("/join?client_id={id}")).unwrap()).collect();
+    for (id, response) in responses.iter().enumerate() {
         let allowed = IndexMode::Hash.slot(id.to_string().as_bytes(), 2) == 0;
-        assert_eq!(answer.status, if allowed { 200 } else { 502 }, "{id}: {}", answer.text());
+        assert_eq!(response.status, if allowed { 200 } else { 502 }, "{id}: {}", response.text());
     }
 }

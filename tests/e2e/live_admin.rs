@@ -1,39 +1,39 @@
-//! Live values without a control plane: Envoy's own runtime by its admin interface, metadata, membership.
+//! Live values without a control plane: Envoy's runtime by its admin interface, metadata, membership.
 
 use crate::shuffle::{answer_directly, shown};
 use pinroute_testkit::config::Shipped;
+use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use pinroute_testkit::eventually;
-use pinroute_testkit::lab::{Lab, LabBuilder};
-use serde_json::{Value, json};
+use serde_json::{json, Value};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// An address for an Envoy that calls itself, and so has to know its own. Nothing else listens on this host
-/// of the loopback network, unless it listens on all of them.
+/// A fixed address for the admin interface, for an Envoy that calls itself. No other test uses this host of the loopback
+/// network.
 fn own_admin() -> SocketAddr {
     let host = IpAddr::V4(Ipv4Addr::new(127, 66, 77, 88));
     let free = TcpListener::bind((host, 0)).unwrap();
     free.local_addr().unwrap()
 }
 
-/// What the filter uses for a customer.
-fn config_of(lab: &Lab, customer: &str) -> String {
-    let answer = lab.request("GET", "/", &[("x-customer-id", customer)], b"").unwrap();
-    shown(&answer)[1].to_owned()
+/// The values that the filter uses for a customer.
+fn config_of(env: &TestEnv, customer: &str) -> String {
+    let response = env.request("GET", "/", &[("x-customer-id", customer)], b"").unwrap();
+    shown(&response)[1].to_owned()
 }
 
-fn wait_for(lab: &Lab, customer: &str, expected: &str) {
-    eventually(SOON, || match config_of(lab, customer) {
+fn wait_for(env: &TestEnv, customer: &str, expected: &str) {
+    eventually(SOON, || match config_of(env, customer) {
         config if config == expected => Ok(()),
         config => Err(format!("{customer}: {config}, not yet {expected}")),
     })
     .unwrap();
 }
 
-fn admin_lab(allow_everything: bool) -> LabBuilder {
-    Lab::builder("shuffle-shard-admin.yaml")
+fn admin_env(allow_everything: bool) -> TestEnvBuilder {
+    TestEnv::builder("shuffle-shard-admin.yaml")
         .replicas(1)
         .concurrency(2)
         .admin(own_admin())
@@ -48,55 +48,55 @@ fn admin_lab(allow_everything: bool) -> LabBuilder {
         })
 }
 
-/// Whether this Envoy knows `allow_paths` in its admin section: not before 1.37.
+/// Whether this Envoy has `allow_paths` in its admin section: from 1.37 on.
 fn has_allow_paths() -> bool {
     !std::env::var("PINROUTE_ENVOY_VERSION").is_ok_and(|version| version.starts_with("1.36."))
 }
 
 #[test]
 fn the_shipped_configuration_follows_its_static_layer_and_locks_the_rest() {
-    let lab = admin_lab(!has_allow_paths()).start().unwrap();
-    wait_for(&lab, "customer-A", "3/8");
-    assert_eq!(config_of(&lab, "customer-B"), "2/8");
+    let env = admin_env(!has_allow_paths()).start().unwrap();
+    wait_for(&env, "customer-A", "3/8");
+    assert_eq!(config_of(&env, "customer-B"), "2/8");
     if !has_allow_paths() {
         println!("this Envoy has no allow_paths: the admin interface was left open");
         return;
     }
     for path in ["/runtime_modify?shuffle_sharding.total_hosts=4", "/quitquitquit", "/config_dump"] {
-        let answer = lab.envoy.admin_post(path);
-        assert!(answer.is_err(), "{path}: {answer:?}");
+        let response = env.envoy.admin_post(path);
+        assert!(response.is_err(), "{path}: {response:?}");
     }
 }
 
 #[test]
 fn runtime_modify_takes_effect_and_bad_values_do_not() {
-    let lab = admin_lab(true).plugin(json!({
+    let env = admin_env(true).plugin(json!({
         "key": { "header": "x-customer-id" },
         "shuffle_shard": { "total_hosts": 8, "shard_size": 2 },
         "runtime": { "prefix": "shuffle_sharding", "admin": { "cluster": "admin", "refresh": "50ms" } },
         "response_headers": true,
     }));
-    let lab = lab.start().unwrap();
-    wait_for(&lab, "customer-A", "3/8");
-    let modify = |entries: &str| lab.envoy.admin_post(&format!("/runtime_modify?{entries}")).unwrap();
+    let env = env.start().unwrap();
+    wait_for(&env, "customer-A", "3/8");
+    let modify = |entries: &str| env.envoy.admin_post(&format!("/runtime_modify?{entries}")).unwrap();
     modify("shuffle_sharding.total_hosts=12&shuffle_sharding.customer.customer-B.shard_size=4");
-    wait_for(&lab, "customer-B", "4/12");
-    wait_for(&lab, "customer-A", "3/12");
+    wait_for(&env, "customer-B", "4/12");
+    wait_for(&env, "customer-A", "3/12");
     for bad in ["-1", "2.5", "many", "99999999", "0"] {
         modify(&format!("shuffle_sharding.total_hosts={bad}&shuffle_sharding.customer-C.shard_size=5"));
         modify("shuffle_sharding.customer-C.shard_size=6");
-        wait_for(&lab, "customer-C", "6/12");
+        wait_for(&env, "customer-C", "6/12");
         modify("shuffle_sharding.customer-C.shard_size=");
-        wait_for(&lab, "customer-C", "2/12");
+        wait_for(&env, "customer-C", "2/12");
     }
     modify("shuffle_sharding.customer-B.shard_size=99");
     modify("shuffle_sharding.customer.customer-B.shard_size=&shuffle_sharding.total_hosts=10");
-    wait_for(&lab, "customer-B", "10/10");
-    let stat = |name: &str| lab.envoy.stat(&format!("wasmcustom.pinroute_runtime.{name}")).unwrap();
+    wait_for(&env, "customer-B", "10/10");
+    let stat = |name: &str| env.envoy.stat(&format!("wasmcustom.pinroute_runtime.{name}")).unwrap();
     assert!(stat("updates") >= 5 && stat("connected") == 1);
     assert_eq!(stat("invalid"), 5, "each bad value once");
     modify("shuffle_sharding.enabled=false");
-    eventually(SOON, || match shown(&lab.request("GET", "/", &[("x-customer-id", "a")], b"").unwrap())[0] {
+    eventually(SOON, || match shown(&env.request("GET", "/", &[("x-customer-id", "a")], b"").unwrap())[0] {
         "-" => Ok(()),
         other => Err(other.to_owned()),
     })
@@ -104,21 +104,25 @@ fn runtime_modify_takes_effect_and_bad_values_do_not() {
 }
 
 #[test]
-fn the_log_level_is_followed_and_tells_where_numbers_came_from() {
-    let lab = admin_lab(true).start().unwrap();
-    wait_for(&lab, "customer-A", "3/8");
-    assert!(!lab.envoy.log().contains("routed to"));
-    lab.envoy.admin_post("/logging?wasm=debug").unwrap();
+fn the_debug_log_shows_the_source_of_each_value() {
+    let env = admin_env(true).start().unwrap();
+    wait_for(&env, "customer-A", "3/8");
+    assert!(!env.envoy.log().contains("routed to"));
+    env.envoy.admin_post("/logging?wasm=debug").unwrap();
     eventually(SOON, || {
-        config_of(&lab, "customer-A");
-        let log = lab.envoy.log();
+        config_of(&env, "customer-A");
+        let log = env.envoy.log();
         let line = "(8 instances by runtime, 3 of them by runtime for this key)";
-        if log.contains(line) { Ok(()) } else { Err("no such line".to_owned()) }
+        if log.contains(line) {
+            Ok(())
+        } else {
+            Err("no such line".to_owned())
+        }
     })
     .unwrap();
 }
 
-/// A route to a cluster with this metadata; both may say numbers.
+/// A route to a cluster, both with metadata.
 fn with_metadata(route: Value, cluster: Value) -> impl FnOnce(&mut Shipped) -> anyhow::Result<()> {
     move |shipped| {
         shipped.edit(|config| {
@@ -144,18 +148,18 @@ fn metadata_comes_before_the_configuration_and_bad_values_are_skipped() {
         (json!({ "total_hosts": {} }), json!({}), "2/8", 1),
     ];
     for (route, cluster, expected, invalid) in cases {
-        let lab = Lab::builder("shuffle-shard.yaml").replicas(1).plugin(json!({
+        let env = TestEnv::builder("shuffle-shard.yaml").replicas(1).plugin(json!({
             "key": { "header": "x-customer-id" },
             "shuffle_shard": { "total_hosts": 8, "shard_size": 2 },
             "metadata": "envoy.lb",
             "response_headers": true,
         }));
-        let lab = lab.edit(with_metadata(route.clone(), cluster.clone())).start().unwrap();
+        let env = env.edit(with_metadata(route.clone(), cluster.clone())).start().unwrap();
         for _ in 0..3 {
-            assert_eq!(config_of(&lab, "customer-A"), expected, "{route} {cluster}");
+            assert_eq!(config_of(&env, "customer-A"), expected, "{route} {cluster}");
         }
         assert_eq!(
-            lab.envoy.stat("wasmcustom.pinroute_runtime.invalid").unwrap(),
+            env.envoy.stat("wasmcustom.pinroute_runtime.invalid").unwrap(),
             invalid,
             "{route} {cluster}"
         );
@@ -164,13 +168,13 @@ fn metadata_comes_before_the_configuration_and_bad_values_are_skipped() {
 
 #[test]
 fn a_clusters_endpoints_are_counted_as_they_come_and_go() {
-    let lab = admin_lab(true).plugin(json!({
+    let env = admin_env(true).plugin(json!({
         "key": { "header": "x-customer-id" },
         "shuffle_shard": { "total_hosts": 3, "shard_size": 2 },
         "membership": { "cluster": "fleet.a", "admin": "admin", "refresh": "50ms" },
         "response_headers": true,
     }));
-    let lab = lab.edit(|shipped| {
+    let env = env.edit(|shipped| {
         let mut cluster = shipped.cluster("backend_0")?.clone();
         cluster["name"] = json!("fleet.a");
         cluster["dns_refresh_rate"] = json!("0.1s");
@@ -180,10 +184,10 @@ fn a_clusters_endpoints_are_counted_as_they_come_and_go() {
         shipped.add_cluster(cluster)?;
         Ok(())
     });
-    let lab = lab.start().unwrap();
+    let env = env.start().unwrap();
     for count in [5_u8, 9, 4] {
         let addresses: Vec<_> = (1..=count).map(|number| Ipv4Addr::new(127, 9, 9, number)).collect();
-        lab.dns.set("fleet", &addresses);
-        wait_for(&lab, "customer-A", &format!("2/{count}"));
+        env.dns.set("fleet", &addresses);
+        wait_for(&env, "customer-A", &format!("2/{count}"));
     }
 }

@@ -1,16 +1,16 @@
-//! Numbers in the metadata of a cluster that a control plane pushes.
+//! Live values in the metadata of a cluster that a control plane pushes.
 
 use crate::live_rtds::{SOON, clients, stat};
 use crate::shuffle::shown;
 use pinroute_testkit::dns::Dns;
+use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::eventually;
-use pinroute_testkit::lab::Lab;
 use pinroute_testkit::servers::{Servers, ServersOptions};
 use pinroute_testkit::xds::{EdsCluster, Xds};
 use serde_json::{Value, json};
 
 #[test]
-fn a_cluster_pushed_by_cds_brings_its_numbers_along() {
+fn values_in_the_metadata_of_a_pushed_cluster_take_effect() {
     let xds = Xds::start().unwrap();
     let dns = Dns::start().unwrap();
     let servers = Servers::start(6, &ServersOptions::default(), &dns).unwrap();
@@ -23,37 +23,38 @@ fn a_cluster_pushed_by_cds_brings_its_numbers_along() {
     };
     push(json!({ "total_hosts": 4, "shard_size": 1 }), 4);
     let hostports: Vec<_> = (1..=6).map(|number| servers.hostport(number)).collect();
-    let lab = Lab::builder("shuffle-shard-cds.yaml")
+    let env = TestEnv::builder("shuffle-shard-cds.yaml")
         .concurrency(2)
         .address(("control-plane", 18000), xds.addr())
         .with_servers(dns, servers)
         .start()
         .unwrap();
     let reaches = |customer: &str, config: &str| {
-        for client in clients(&lab) {
+        for client in clients(&env) {
             eventually(SOON, || {
-                let answer = client.request("GET", "/headers", &[("x-customer-id", customer)], b"").unwrap();
-                let [_, used, host] = shown(&answer);
-                if answer.status != 200 || used != config {
-                    return Err(format!("{} {used}", answer.status));
+                let response =
+                    client.request("GET", "/headers", &[("x-customer-id", customer)], b"").unwrap();
+                let [_, used, host] = shown(&response);
+                if response.status != 200 || used != config {
+                    return Err(format!("{} {used}", response.status));
                 }
                 let place: usize = host.parse().unwrap();
-                assert_eq!(answer.json().unwrap()["instance"], json!(hostports[place]));
+                assert_eq!(response.json().unwrap()["instance"], json!(hostports[place]));
                 Ok(())
             })
             .unwrap();
         }
     };
     reaches("customer-A", "1/4");
-    let lab_servers = &lab.servers;
+    let servers = &env.servers;
     let endpoints: Vec<_> =
-        (0..6).map(|number| (lab_servers.addr(number + 1).into(), json!({ "host_id": number }))).collect();
+        (0..6).map(|number| (servers.addr(number + 1).into(), json!({ "host_id": number }))).collect();
     xds.set_endpoints("service_backend", &endpoints).unwrap();
     let cluster = |metadata: Value| EdsCluster::new("service_backend").metadata(metadata).subsets("host_id");
     xds.set_cluster(&cluster(json!({ "total_hosts": 6, "shard_size": 3 }))).unwrap();
     reaches("customer-A", "3/6");
-    // What is not usable leaves what was said before.
+    // An invalid value leaves the previous value in effect.
     xds.set_cluster(&cluster(json!({ "total_hosts": -6, "shard_size": 2 }))).unwrap();
     reaches("customer-A", "2/6");
-    assert!(stat(&lab, "invalid") >= 1);
+    assert!(stat(&env, "invalid") >= 1);
 }

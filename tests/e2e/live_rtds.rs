@@ -2,8 +2,8 @@
 
 use crate::shuffle::{answer_directly, shown};
 use pinroute_testkit::config::Shipped;
+use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use pinroute_testkit::http::Client;
-use pinroute_testkit::lab::{Lab, LabBuilder};
 use pinroute_testkit::xds::envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use pinroute_testkit::xds::envoy_types::pb::google::protobuf::Any;
 use pinroute_testkit::xds::{EXTENSION_CONFIG, RUNTIME, WasmFilter, Xds};
@@ -17,22 +17,22 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// Enough connections that the kernel gives some to each worker.
 const CONNECTIONS: usize = 16;
 
-fn rtds_lab(xds: &Xds, workers: u32) -> LabBuilder {
-    Lab::builder("shuffle-shard-rtds.yaml")
+fn rtds_env(xds: &Xds, workers: u32) -> TestEnvBuilder {
+    TestEnv::builder("shuffle-shard-rtds.yaml")
         .replicas(1)
         .concurrency(workers)
         .address(("control-plane", 18000), xds.addr())
         .edit(answer_directly)
 }
 
-pub fn clients(lab: &Lab) -> Vec<Client> {
-    (0..CONNECTIONS).map(|_| lab.client()).collect()
+pub fn clients(env: &TestEnv) -> Vec<Client> {
+    (0..CONNECTIONS).map(|_| env.client()).collect()
 }
 
 fn config_of(client: &Client, customer: &str) -> String {
-    let answer = client.request("GET", "/", &[("x-customer-id", customer)], b"").unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    shown(&answer)[1].to_owned()
+    let response = client.request("GET", "/", &[("x-customer-id", customer)], b"").unwrap();
+    assert_eq!(response.status, 200, "{}", response.text());
+    shown(&response)[1].to_owned()
 }
 
 /// Waits until all connections, and so all workers, use this for a customer.
@@ -46,8 +46,8 @@ fn wait_for(clients: &[Client], customer: &str, expected: &str) {
     }
 }
 
-pub fn stat(lab: &Lab, name: &str) -> u64 {
-    lab.envoy.stat(&format!("wasmcustom.pinroute_runtime.{name}")).unwrap()
+pub fn stat(env: &TestEnv, name: &str) -> u64 {
+    env.envoy.stat(&format!("wasmcustom.pinroute_runtime.{name}")).unwrap()
 }
 
 fn values(total_hosts: u32, sizes: &[(&str, u32)]) -> Value {
@@ -59,11 +59,15 @@ fn values(total_hosts: u32, sizes: &[(&str, u32)]) -> Value {
 }
 
 #[test]
-fn the_seeds_time_line() {
+fn pushed_values_take_effect_in_order() {
     let xds = Xds::start().unwrap();
-    let lab = rtds_lab(&xds, 2).start().unwrap();
-    let clients = clients(&lab);
-    assert_eq!(config_of(&clients[0], "customer-A"), "2/8", "as configured until somebody says otherwise");
+    let env = rtds_env(&xds, 2).start().unwrap();
+    let clients = clients(&env);
+    assert_eq!(
+        config_of(&clients[0], "customer-A"),
+        "2/8",
+        "the configured values apply before the first push"
+    );
     let all_two = [("customer-A", 2), ("customer-B", 2), ("customer-C", 2)];
     let line = [
         (values(8, &all_two), ["2/8", "2/8", "2/8"]),
@@ -87,7 +91,7 @@ fn the_seeds_time_line() {
             wait_for(&clients, customer, expected);
         }
     }
-    assert_eq!((stat(&lab, "updates"), stat(&lab, "connected"), stat(&lab, "version")), (5, 1, 5));
+    assert_eq!((stat(&env, "updates"), stat(&env, "connected"), stat(&env, "version")), (5, 1, 5));
     assert_eq!(xds.acked_version(RUNTIME).as_deref(), Some("5"));
     assert_eq!(xds.requests(RUNTIME)[0].node_id, "pinroute-demo", "the node is Envoy's");
 }
@@ -115,8 +119,8 @@ fn one_stream_per_process_however_many_workers_and_plugins() {
     for workers in [1, 2, 4] {
         let xds = Xds::start().unwrap();
         xds.set_runtime("runtime", &values(10, &[])).unwrap();
-        let lab = rtds_lab(&xds, workers).edit(three_plugins).start().unwrap();
-        let clients = clients(&lab);
+        let env = rtds_env(&xds, workers).edit(three_plugins).start().unwrap();
+        let clients = clients(&env);
         wait_for(&clients, "a", "2/10");
         xds.set_runtime("runtime", &values(11, &[])).unwrap();
         wait_for(&clients, "a", "2/11");
@@ -124,9 +128,9 @@ fn one_stream_per_process_however_many_workers_and_plugins() {
     }
 }
 
-/// Asks on and on what is used for the customer `a`, counts the requests, and fails on anything not allowed.
-fn ask_until(lab: &Lab, done: &AtomicBool, requests: &AtomicU64, allowed: impl Fn(&str) -> bool) {
-    let client = lab.client();
+/// Requests the values for the customer `a` until `done`, counts the requests, and fails on a value that is not allowed.
+fn request_until(env: &TestEnv, done: &AtomicBool, requests: &AtomicU64, allowed: impl Fn(&str) -> bool) {
+    let client = env.client();
     while !done.load(Ordering::Relaxed) {
         let config = config_of(&client, "a");
         assert!(allowed(&config), "{config}");
@@ -135,22 +139,24 @@ fn ask_until(lab: &Lab, done: &AtomicBool, requests: &AtomicU64, allowed: impl F
 }
 
 #[test]
-fn a_server_that_goes_and_comes_back() {
+fn an_outage_of_the_control_plane_keeps_the_last_values() {
     let xds = Xds::start().unwrap();
     xds.set_runtime("runtime", &values(10, &[("a", 3)])).unwrap();
-    let lab = rtds_lab(&xds, 2).start().unwrap();
-    let clients = clients(&lab);
+    let env = rtds_env(&xds, 2).start().unwrap();
+    let clients = clients(&env);
     wait_for(&clients, "a", "3/10");
     let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| ask_until(&lab, &done, &requests, |config| config == "3/10" || config == "4/12"));
+            scope.spawn(|| {
+                request_until(&env, &done, &requests, |config| config == "3/10" || config == "4/12")
+            });
         }
         xds.stop();
-        eventually(SOON, || if stat(&lab, "connected") == 0 { Ok(()) } else { Err("connected".into()) })
+        eventually(SOON, || if stat(&env, "connected") == 0 { Ok(()) } else { Err("connected".into()) })
             .unwrap();
         xds.close_at_once().unwrap();
-        // A second by default, so that the tests stay quick; any outage by this variable.
+        // One second by default, to keep the tests quick; this variable sets a longer outage.
         let seconds = std::env::var("PINROUTE_TEST_OUTAGE").map_or(1, |seconds| seconds.parse().unwrap());
         let outage = Duration::from_secs(seconds);
         let (before, start) = (requests.load(Ordering::Relaxed), Instant::now());
@@ -161,7 +167,7 @@ fn a_server_that_goes_and_comes_back() {
         .unwrap();
         println!("{} requests during an outage of {outage:?}", requests.load(Ordering::Relaxed) - before);
         xds.restart().unwrap();
-        eventually(SOON, || if stat(&lab, "connected") == 1 { Ok(()) } else { Err("not connected".into()) })
+        eventually(SOON, || if stat(&env, "connected") == 1 { Ok(()) } else { Err("not connected".into()) })
             .unwrap();
         xds.set_runtime("runtime", &values(12, &[("a", 4)])).unwrap();
         wait_for(&clients, "a", "4/12");
@@ -171,12 +177,12 @@ fn a_server_that_goes_and_comes_back() {
 }
 
 #[test]
-fn bad_values_change_nothing_and_are_told_once() {
+fn bad_values_change_nothing_and_are_reported_once() {
     let xds = Xds::start().unwrap();
     let good = json!({ "shuffle_sharding": { "total_hosts": 10, "customer": { "a": { "shard_size": 3 } } } });
     xds.set_runtime("runtime", &good).unwrap();
-    let lab = rtds_lab(&xds, 2).start().unwrap();
-    let clients = clients(&lab);
+    let env = rtds_env(&xds, 2).start().unwrap();
+    let clients = clients(&env);
     wait_for(&clients, "a", "3/10");
     let bad = [
         json!(-1),
@@ -193,31 +199,31 @@ fn bad_values_change_nothing_and_are_told_once() {
             "total_hosts": bad, "customer": { "a": { "shard_size": 3 } }, "default_shard_size": count,
         }});
         xds.set_runtime("runtime", &layer).unwrap();
-        // The good part of the same update is taken over; k above N is clamped.
+        // The valid values of the same update apply; a shard size above the number of hosts is clamped.
         wait_for(&clients, "b", &format!("{}/10", u64::min(count, 10)));
         assert_eq!(config_of(&clients[0], "a"), "3/10", "{bad}");
-        // Once more the same: nothing new to tell.
+        // The same values again: the filter does not report them again.
         xds.set_runtime("runtime", &layer).unwrap();
-        eventually(SOON, || match stat(&lab, "updates") {
+        eventually(SOON, || match stat(&env, "updates") {
             updates if updates == 1 + 2 * count => Ok(()),
             updates => Err(format!("{updates} updates")),
         })
         .unwrap();
     }
-    assert_eq!(stat(&lab, "invalid"), bad.len() as u64);
-    assert_eq!(lab.envoy.log().matches("shuffle_sharding.total_hosts = -1.").count(), 0);
-    assert_eq!(lab.envoy.log().matches("total_hosts = -1 is not usable").count(), 1);
+    assert_eq!(stat(&env, "invalid"), bad.len() as u64);
+    assert_eq!(env.envoy.log().matches("shuffle_sharding.total_hosts = -1.").count(), 0);
+    assert_eq!(env.envoy.log().matches("total_hosts = -1 is not usable").count(), 1);
     xds.set_runtime("runtime", &values(4, &[("a", 99)])).unwrap();
     wait_for(&clients, "a", "4/4");
-    assert_eq!(xds.nacks(RUNTIME), [""; 0], "a message that can be read is accepted");
+    assert_eq!(xds.nacks(RUNTIME), [""; 0], "a message with a valid encoding is accepted");
 }
 
 #[test]
-fn messages_that_cannot_be_used_are_refused_with_the_reason() {
+fn invalid_messages_get_a_nack_with_the_reason() {
     let xds = Xds::start().unwrap();
     xds.set_runtime("runtime", &values(10, &[])).unwrap();
-    let lab = rtds_lab(&xds, 2).start().unwrap();
-    let clients = clients(&lab);
+    let env = rtds_env(&xds, 2).start().unwrap();
+    let clients = clients(&env);
     wait_for(&clients, "a", "2/10");
     let any = |type_url: &str, value: &[u8]| Any { type_url: type_url.to_owned(), value: value.to_vec() };
     let response = |type_url: &str, resources: Vec<Any>| DiscoveryResponse {
@@ -254,7 +260,7 @@ fn messages_that_cannot_be_used_are_refused_with_the_reason() {
         .unwrap();
         assert!(xds.nacks(RUNTIME)[count - 1].contains(reason), "{:?}", xds.nacks(RUNTIME));
         let last = xds.requests(RUNTIME).pop().unwrap();
-        assert_eq!(last.version, "1", "the version in use, not the refused one");
+        assert_eq!(last.version, "1", "the version in use, not the rejected one");
     }
     xds.push_garbage(RUNTIME, b"\xff\xff garbage");
     eventually(SOON, || match xds.nacks(RUNTIME).last() {
@@ -262,31 +268,31 @@ fn messages_that_cannot_be_used_are_refused_with_the_reason() {
         other => Err(format!("{other:?}")),
     })
     .unwrap();
-    // Nothing to say is no mistake, and changes nothing.
+    // An empty response is valid, and changes nothing.
     xds.push_raw(RUNTIME, &response(RUNTIME, vec![]));
     xds.push_raw(RUNTIME, &response(RUNTIME, vec![runtime(b"\x0a\x05other")]));
     assert_eq!(config_of(&clients[0], "a"), "2/10");
     xds.set_runtime("runtime", &values(11, &[])).unwrap();
     wait_for(&clients, "a", "2/11");
     assert_eq!(xds.streams_ever(RUNTIME), 1, "the stream survived all of it");
-    assert_eq!(stat(&lab, "invalid"), 7);
+    assert_eq!(stat(&env, "invalid"), 7);
 }
 
 /// The resident memory of an Envoy.
-fn resident_kib(lab: &Lab) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", lab.envoy.pid())).unwrap();
+fn resident_kib(env: &TestEnv) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", env.envoy.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// The longest of many requests, one after the other on each of a few connections, while something is done.
-fn longest_request(lab: &Lab, something: impl FnOnce()) -> Duration {
+/// The longest of many requests, one after the other on each of a few connections, while `meanwhile` runs.
+fn longest_request(env: &TestEnv, meanwhile: impl FnOnce()) -> Duration {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let loops: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
-                    let client = lab.client();
+                    let client = env.client();
                     let mut longest = Duration::ZERO;
                     while !done.load(Ordering::Relaxed) {
                         let start = Instant::now();
@@ -297,7 +303,7 @@ fn longest_request(lab: &Lab, something: impl FnOnce()) -> Duration {
                 })
             })
             .collect();
-        something();
+        meanwhile();
         done.store(true, Ordering::Relaxed);
         loops.into_iter().map(|one| one.join().unwrap()).max().unwrap()
     })
@@ -313,13 +319,13 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
         .collect();
     let mut layer = overrides;
     layer.insert("shuffle_sharding.total_hosts".to_owned(), json!(20));
-    let lab = rtds_lab(&xds, 2).start().unwrap();
-    let clients = clients(&lab);
+    let env = rtds_env(&xds, 2).start().unwrap();
+    let clients = clients(&env);
     wait_for(&clients, "customer-0", "2/8");
-    let memory = resident_kib(&lab);
-    let quiet = longest_request(&lab, || std::thread::sleep(Duration::from_millis(500)));
+    let memory = resident_kib(&env);
+    let quiet = longest_request(&env, || std::thread::sleep(Duration::from_millis(500)));
     let mut taken = Duration::ZERO;
-    let stalled = longest_request(&lab, || {
+    let stalled = longest_request(&env, || {
         let pushed = xds.set_runtime("runtime", &Value::Object(layer)).unwrap();
         for number in [0_usize, 1, 5, 6, 7, 50_000, 99_999] {
             wait_for(&clients, &format!("customer-{number}"), &format!("{}/20", 1 + number % 7));
@@ -330,10 +336,10 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
     println!("longest request while they are applied {stalled:?}, while all is quiet {quiet:?}");
     println!(
         "Envoy's memory grew from {memory} to {} KiB, two workers and the main thread",
-        resident_kib(&lab)
+        resident_kib(&env)
     );
     wait_for(&clients, "customer-100000", "2/20");
-    // How soon a push takes effect everywhere: figures for people, not a bound for machines.
+    // The time until a push takes effect in every worker: printed, not asserted.
     let mut times: Vec<Duration> = (0..100)
         .map(|number| {
             let total = 9 + number % 2;
@@ -347,21 +353,21 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
 }
 
 #[test]
-fn a_trapped_vm_comes_back_and_subscribes_again() {
+fn a_crashed_vm_restarts_and_subscribes_again() {
     let xds = Xds::start().unwrap();
     xds.set_runtime("runtime", &values(10, &[])).unwrap();
-    let trap = paths::wasm().with_file_name("pinroute-trap.wasm");
-    assert!(trap.exists(), "{} is missing: run `make test`", trap.display());
-    let lab = rtds_lab(&xds, 2).edit(move |shipped| {
+    let crashing = paths::wasm().with_file_name("pinroute-trap.wasm");
+    assert!(crashing.exists(), "{} is missing: run `make test`", crashing.display());
+    let env = rtds_env(&xds, 2).edit(move |shipped| {
         shipped.http_filter("pinroute")?["typed_config"]["config"]["vm_config"]["code"] =
-            json!({ "local": { "filename": trap } });
+            json!({ "local": { "filename": crashing } });
         Ok(())
     });
-    let lab = lab.start().unwrap();
-    let clients = clients(&lab);
+    let env = env.start().unwrap();
+    let clients = clients(&env);
     wait_for(&clients, "a", "2/10");
     for total in [11, 12, 13] {
-        // Every worker's VM is lost, one of them perhaps with the lease.
+        // The VM of every worker crashes, and one of them may hold the lease.
         for client in &clients {
             let headers = [("x-customer-id", "a"), ("x-provoke-trap", "1")];
             assert_eq!(client.request("GET", "/", &headers, b"").unwrap().status, 503);
@@ -369,12 +375,12 @@ fn a_trapped_vm_comes_back_and_subscribes_again() {
         xds.set_runtime("runtime", &values(total, &[])).unwrap();
         for client in &clients {
             eventually(SOON, || {
-                let answer = client.request("GET", "/", &[("x-customer-id", "a")], b"").unwrap();
-                let config = shown(&answer)[1];
+                let response = client.request("GET", "/", &[("x-customer-id", "a")], b"").unwrap();
+                let config = shown(&response)[1];
                 if config == format!("2/{total}") {
                     Ok(())
                 } else {
-                    Err(format!("{} {config}", answer.status))
+                    Err(format!("{} {config}", response.status))
                 }
             })
             .unwrap();
@@ -388,7 +394,7 @@ fn a_trapped_vm_comes_back_and_subscribes_again() {
 }
 
 #[test]
-fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
+fn a_new_configuration_takes_over_and_the_old_one_stops_its_calls() {
     let xds = Xds::start().unwrap();
     xds.set_runtime("runtime", &values(10, &[])).unwrap();
     let wasm = paths::wasm();
@@ -403,7 +409,7 @@ fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
         xds.set_extension_config("pinroute", &filter).unwrap();
     };
     push(1);
-    let lab = rtds_lab(&xds, 2)
+    let env = rtds_env(&xds, 2)
         .edit(|shipped| {
             *shipped.http_filter("pinroute")? = json!({ "name": "pinroute", "config_discovery": {
                 "config_source": { "resource_api_version": "V3", "api_config_source": {
@@ -416,15 +422,15 @@ fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
         })
         .start()
         .unwrap();
-    let clients = clients(&lab);
+    let clients = clients(&env);
     let sized = json!({ "shuffle_sharding": { "total_hosts": 10 } });
     xds.set_runtime("runtime", &sized).unwrap();
     wait_for(&clients, "a", "1/10");
     let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            // Never the configured 8: a new plugin knows at once what the old one knew.
-            scope.spawn(|| ask_until(&lab, &done, &requests, |config| config.ends_with("/10")));
+            // Never the configured 8: a new plugin has the live values of the old one from the start.
+            scope.spawn(|| request_until(&env, &done, &requests, |config| config.ends_with("/10")));
         }
         for size in 2..=9 {
             push(size);
@@ -439,7 +445,7 @@ fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
         other => Err(format!("{other} streams")),
     })
     .unwrap();
-    // Contexts of old configurations neither tick nor ask any more. The main thread may still be at the last one.
+    // The contexts of old configurations have stopped their ticks and calls. The main thread may still use the last one.
     let (mut before, mut quiet) = (0, Instant::now());
     eventually(SOON, || {
         let asked = xds.requests(RUNTIME).len();
@@ -449,6 +455,6 @@ fn a_new_configuration_takes_over_and_the_old_one_falls_silent() {
         if quiet.elapsed() > Duration::from_secs(2) { Ok(()) } else { Err(format!("{asked} requests")) }
     })
     .unwrap();
-    let alive = lab.envoy.stat("wasm.envoy.wasm.runtime.v8.active").unwrap();
+    let alive = env.envoy.stat("wasm.envoy.wasm.runtime.v8.active").unwrap();
     assert!(alive <= 4, "{alive} VMs: one each for the base, the main thread and the workers");
 }

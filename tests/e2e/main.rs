@@ -16,12 +16,12 @@ mod shuffle;
 
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::dns::Dns;
-use pinroute_testkit::lab::{Lab, LabBuilder};
-use pinroute_testkit::scripted::{Script, Scripted};
+use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
+use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use pinroute_testkit::servers::{Servers, ServersOptions};
 use serde_json::Value;
 
-/// Switches the filter on for every route.
+/// Enables the filter on every route.
 fn everywhere(shipped: &mut Shipped) -> anyhow::Result<()> {
     if let Some(filter) = shipped.http_filter("pinroute")?.as_object_mut() {
         filter.remove("disabled");
@@ -29,27 +29,27 @@ fn everywhere(shipped: &mut Shipped) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A lab whose resolver answers as a test tells it to. It is told the path that was asked for and the
-/// servers' port.
+/// A test environment with a fake resolver. `response` gets the path of the resolver call and the servers' port.
 fn with_resolver(
     plugin: Value,
-    answer: impl Fn(&str, u16) -> Script + Send + Sync + 'static,
-) -> (LabBuilder, Scripted) {
+    response: impl Fn(&str, u16) -> FakeResponse + Send + Sync + 'static,
+) -> (TestEnvBuilder, FakeResolver) {
     let dns = Dns::start().unwrap();
     let servers = Servers::start(2, &ServersOptions::default(), &dns).unwrap();
     let port = servers.port();
-    let resolver = Scripted::start(move |path, _| answer(path, port)).unwrap();
-    let lab = Lab::builder("envoy.yaml").with_servers(dns, servers).plugin(plugin).resolver(resolver.addr());
-    (lab, resolver)
+    let resolver = FakeResolver::start(move |path, _| response(path, port)).unwrap();
+    let env =
+        TestEnv::builder("envoy.yaml").with_servers(dns, servers).plugin(plugin).resolver(resolver.addr());
+    (env, resolver)
 }
 
-/// The answer of a resolver that is well.
-fn hostport(hostport: &str) -> Script {
-    Script::ok(serde_json::json!({ "client_id": "x", "hostport": hostport }).to_string())
+/// The response of a healthy resolver.
+fn hostport(hostport: &str) -> FakeResponse {
+    FakeResponse::ok(serde_json::json!({ "client_id": "x", "hostport": hostport }).to_string())
 }
 
-/// Fails if a VM was ever lost, and so all that it remembered.
-fn assert_no_reload(lab: &Lab) {
-    let reloads = lab.envoy.stats("wasm.pinroute.vm_reload").unwrap();
+/// Fails if a VM has crashed, and with it the worker state.
+fn assert_no_reload(env: &TestEnv) {
+    let reloads = env.envoy.stats("wasm.pinroute.vm_reload").unwrap();
     assert!(!reloads.is_empty() && reloads.values().all(|count| *count == 0), "{reloads:?}");
 }

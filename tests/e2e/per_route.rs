@@ -3,36 +3,36 @@
 use pinroute_core::index::IndexMode;
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::dns::Dns;
+use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::eventually;
-use pinroute_testkit::lab::Lab;
-use pinroute_testkit::paths::PrivateDir;
 use pinroute_testkit::servers::{Servers, ServersOptions};
-use serde_json::{Value, json};
+use serde_json::{json, Value};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tempfile::TempDir;
 
 #[test]
 fn the_shipped_configuration_serves_each_route_its_own_way() {
-    let lab = Lab::builder("per-route.yaml").replicas(2).start().unwrap();
+    let env = TestEnv::builder("per-route.yaml").replicas(2).start().unwrap();
     for id in 0..10 {
-        let owner = |key: &str| lab.servers.hostport(1 + IndexMode::Hash.slot(key.as_bytes(), 2) as u8);
+        let owner = |key: &str| env.servers.hostport(1 + IndexMode::Hash.slot(key.as_bytes(), 2) as u8);
         let id = id.to_string();
-        let joined = lab.get(&format!("/join?client_id={id}")).unwrap().json().unwrap();
+        let joined = env.get(&format!("/join?client_id={id}")).unwrap().json().unwrap();
         assert_eq!(joined["assigned"], json!(owner(&id)));
-        let room = lab.get(&format!("/rooms/{id}/chat")).unwrap().json().unwrap();
+        let room = env.get(&format!("/rooms/{id}/chat")).unwrap().json().unwrap();
         assert_eq!(room["instance"], json!(owner(&id)));
         let order = |path: &str| {
-            let answer = lab.request("GET", path, &[("x-customer-id", &id)], b"").unwrap();
-            answer.json().unwrap()["instance"].clone()
+            let response = env.request("GET", path, &[("x-customer-id", &id)], b"").unwrap();
+            response.json().unwrap()["instance"].clone()
         };
         assert_eq!(order("/orders/1"), order("/orders/2?x=y"), "one host per customer");
     }
-    assert_eq!(lab.get("/join").unwrap().text(), "missing client_id");
-    assert_eq!(lab.get("/orders").unwrap().text(), "missing x-customer-id");
-    assert_eq!(lab.get("/health").unwrap().text(), "ok");
+    assert_eq!(env.get("/join").unwrap().text(), "missing client_id");
+    assert_eq!(env.get("/orders").unwrap().text(), "missing x-customer-id");
+    assert_eq!(env.get("/health").unwrap().text(), "ok");
     // Two VMs' worth of plugins (main thread and worker), and each route's metadata read once in the worker.
-    assert_eq!(lab.envoy.log().matches("configuration of a route loaded").count(), 2);
+    assert_eq!(env.envoy.log().matches("configuration of a route loaded").count(), 2);
 }
 
 const HOSTS: &str =
@@ -62,8 +62,8 @@ fn with_metadata(virtual_host: Value, own: Value) -> impl FnOnce(&mut Shipped) -
 }
 
 #[test]
-fn a_virtual_hosts_metadata_stands_in_for_a_routes() {
-    let lab = Lab::builder("per-route.yaml")
+fn a_virtual_hosts_metadata_applies_to_routes_without_their_own() {
+    let env = TestEnv::builder("per-route.yaml")
         .plugin(json!({ "per_route": "pinroute", "key": { "query": "of_plugin" } }))
         .edit(with_metadata(
             json!({ "pinroute": { "key": { "query": "of_host" } } }),
@@ -71,19 +71,19 @@ fn a_virtual_hosts_metadata_stands_in_for_a_routes() {
         ))
         .start()
         .unwrap();
-    assert_eq!(lab.get("/own").unwrap().text(), "missing of_route");
-    assert_eq!(lab.get("/echo").unwrap().text(), "missing of_host");
-    let lab = Lab::builder("per-route.yaml")
+    assert_eq!(env.get("/own").unwrap().text(), "missing of_route");
+    assert_eq!(env.get("/echo").unwrap().text(), "missing of_host");
+    let env = TestEnv::builder("per-route.yaml")
         .plugin(json!({ "per_route": "pinroute", "key": { "query": "of_plugin" } }))
         .edit(with_metadata(json!({}), json!({ "pinroute": { "key": { "query": "of_route" } } })))
         .start()
         .unwrap();
-    assert_eq!(lab.get("/own").unwrap().text(), "missing of_route");
-    assert_eq!(lab.get("/echo").unwrap().text(), "missing of_plugin");
+    assert_eq!(env.get("/own").unwrap().text(), "missing of_route");
+    assert_eq!(env.get("/echo").unwrap().text(), "missing of_plugin");
 }
 
 #[test]
-fn a_wrong_configuration_fails_its_own_route_alone() {
+fn an_invalid_configuration_fails_only_its_own_route() {
     let wrong = [
         (json!({ "key": { "qeury": "x" } }), "key.qeury: unknown field"),
         (json!({ "json": "{" }), "not JSON"),
@@ -91,26 +91,26 @@ fn a_wrong_configuration_fails_its_own_route_alone() {
         (json!({ "shuffle_shard": { "shard_size": 1.5 } }), "shuffle_shard.shard_size: got 1.5"),
     ];
     for (config, message) in wrong {
-        let lab = Lab::builder("per-route.yaml")
+        let env = TestEnv::builder("per-route.yaml")
             .plugin(json!({ "per_route": "pinroute", "key": { "query": "of_plugin" } }))
             .edit(with_metadata(json!({}), json!({ "pinroute": config })))
             .start()
             .unwrap();
         for _ in 0..3 {
-            let answer = lab.get("/own?of_plugin=1").unwrap();
+            let response = env.get("/own?of_plugin=1").unwrap();
             assert_eq!(
-                (answer.status, answer.text().as_str()),
+                (response.status, response.text().as_str()),
                 (500, "the configuration of this route is wrong")
             );
         }
-        assert_eq!(lab.get("/echo").unwrap().text(), "missing of_plugin", "the other route goes on");
-        assert_eq!(lab.envoy.stat("wasmcustom.pinroute_rejected.route_config").unwrap(), 3);
-        let log = lab.envoy.log();
-        assert_eq!(log.matches(message).count(), 1, "told once: {log}");
+        assert_eq!(env.get("/echo").unwrap().text(), "missing of_plugin", "the other route still works");
+        assert_eq!(env.envoy.stat("wasmcustom.pinroute_rejected.route_config").unwrap(), 3);
+        let log = env.envoy.log();
+        assert_eq!(log.matches(message).count(), 1, "logged once: {log}");
     }
 }
 
-/// A route table in which `/a` and `/b` lead to these servers, put in place at once as Envoy wants it.
+/// Writes a route table in which `/a` and `/b` lead to these servers. The rename makes the change atomic.
 fn write_routes(file: &Path, port: u16, a: u8, b: u8) {
     let on = json!({ "pinroute": { "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {} } });
     let route = |prefix: &str, server: u8| {
@@ -135,7 +135,7 @@ fn write_routes(file: &Path, port: u16, a: u8, b: u8) {
 
 #[test]
 fn a_changed_route_table_takes_over_without_a_lost_request() {
-    let dir = PrivateDir::new("routes").unwrap();
+    let dir = TempDir::new().unwrap();
     let file = dir.path().join("routes.json");
     let dns = Dns::start().unwrap();
     let servers = Servers::start(3, &ServersOptions::default(), &dns).unwrap();
@@ -145,7 +145,7 @@ fn a_changed_route_table_takes_over_without_a_lost_request() {
         "route_config_name": "live",
         "config_source": { "path_config_source": { "path": file, "watched_directory": { "path": dir.path() } } },
     });
-    let lab = Lab::builder("per-route.yaml")
+    let env = TestEnv::builder("per-route.yaml")
         .concurrency(2)
         .envoy_arguments(&["--service-node", "test", "--service-cluster", "test"])
         .with_servers(dns, servers)
@@ -159,35 +159,43 @@ fn a_changed_route_table_takes_over_without_a_lost_request() {
             });
             Ok(())
         });
-    let lab = lab.start().unwrap();
+    let env = env.start().unwrap();
     let instance = |path: &str| {
-        let answer = lab.client().get(&format!("{path}?client_id=1")).unwrap();
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        answer.json().unwrap()["instance"].as_str().unwrap().to_owned()
+        let response = env.client().get(&format!("{path}?client_id=1")).unwrap();
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        response.json().unwrap()["instance"].as_str().unwrap().to_owned()
     };
     let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     eventually(Duration::from_secs(10), || {
-        let answer = lab.get("/a?client_id=1").unwrap();
-        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+        let response = env.get("/a?client_id=1").unwrap();
+        if response.status == 200 {
+            Ok(())
+        } else {
+            Err(response.text())
+        }
     })
     .unwrap();
     std::thread::scope(|scope| {
         for path in ["/a", "/b"] {
-            let (done, requests, client) = (&done, &requests, lab.client());
+            let (done, requests, client) = (&done, &requests, env.client());
             scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
-                    let answer = client.get(&format!("{path}?client_id=1")).unwrap();
-                    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+                    let response = client.get(&format!("{path}?client_id=1")).unwrap();
+                    assert_eq!(response.status, 200, "{path}: {}", response.text());
                     requests.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
         for (a, b) in [(2, 3), (3, 1), (1, 2), (2, 1), (1, 3)] {
             write_routes(&file, port, a, b);
-            let expected = (lab.servers.hostport(a), lab.servers.hostport(b));
+            let expected = (env.servers.hostport(a), env.servers.hostport(b));
             eventually(Duration::from_secs(10), || {
                 let seen = (instance("/a"), instance("/b"));
-                if seen == expected { Ok(()) } else { Err(format!("{seen:?}")) }
+                if seen == expected {
+                    Ok(())
+                } else {
+                    Err(format!("{seen:?}"))
+                }
             })
             .unwrap();
             let so_far = requests.load(Ordering::Relaxed);

@@ -1,20 +1,19 @@
-//! What a request carries: keys from each source, tracing headers, bytes that are not text; and what
-//! becomes of it when it cannot be routed.
+//! Keys from each source, tracing headers, bytes that are not text, and requests that cannot be routed.
 
 use crate::{assert_no_reload, everywhere, hostport, with_resolver};
 use pinroute_testkit::eventually;
-use pinroute_testkit::scripted::Script;
-use serde_json::{Value, json};
+use pinroute_testkit::fake_resolver::FakeResponse;
+use serde_json::{json, Value};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
 
-fn first_server(_path: &str, port: u16) -> Script {
+fn first_server(_path: &str, port: u16) -> FakeResponse {
     hostport(&format!("poc-routing-server-1:{port}"))
 }
 
 #[test]
-fn the_key_is_found_where_it_is_configured_and_sent_on_encoded() {
+fn the_key_is_read_from_each_source_and_encoded_in_the_resolver_call() {
     let cases = [
         (json!({"key": {"query": "room"}}), "/join?room=a%20b+c", "", "/where?room=a%20b+c"),
         (
@@ -34,15 +33,15 @@ fn the_key_is_found_where_it_is_configured_and_sent_on_encoded() {
         ),
     ];
     for (plugin, path, header, asked) in cases {
-        let (lab, resolver) = with_resolver(plugin.clone(), first_server);
-        let lab = lab.start().unwrap();
+        let (env, resolver) = with_resolver(plugin.clone(), first_server);
+        let env = env.start().unwrap();
         let header = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
         let request =
             format!("GET {path} HTTP/1.1\r\nhost: host.example\r\n{header}connection: close\r\n\r\n");
-        lab.raw(request.as_bytes()).unwrap();
+        env.raw(request.as_bytes()).unwrap();
         let paths: Vec<_> = resolver.requests().into_iter().map(|request| request.path).collect();
         assert_eq!(paths, [asked], "{plugin}");
-        assert_eq!(lab.envoy.stat("wasmcustom.pinroute_routed").unwrap(), 1, "{plugin}");
+        assert_eq!(env.envoy.stat("wasmcustom.pinroute_routed").unwrap(), 1, "{plugin}");
     }
 }
 
@@ -54,78 +53,78 @@ fn a_missing_key_is_named_as_it_is_configured() {
         (json!({"key": {"path_segment": 4}}), "missing path segment 4"),
     ];
     for (plugin, message) in cases {
-        let (lab, _resolver) = with_resolver(plugin, first_server);
-        let answer = lab.start().unwrap().get("/join").unwrap();
-        assert_eq!((answer.status, answer.text().as_str()), (400, message));
+        let (env, _resolver) = with_resolver(plugin, first_server);
+        let response = env.start().unwrap().get("/join").unwrap();
+        assert_eq!((response.status, response.text().as_str()), (400, message));
     }
 }
 
 #[test]
-fn keys_that_no_backend_should_see_are_refused() {
-    let (lab, resolver) = with_resolver(json!({}), first_server);
-    let lab = lab.start().unwrap();
+fn invalid_keys_are_rejected() {
+    let (env, resolver) = with_resolver(json!({}), first_server);
+    let env = env.start().unwrap();
     let longest = "x".repeat(256);
-    assert_eq!(lab.get(&format!("/join?client_id={longest}")).unwrap().status, 200);
+    assert_eq!(env.get(&format!("/join?client_id={longest}")).unwrap().status, 200);
     for id in [format!("{longest}x"), "%00".into(), "a%0d%0ab".into(), "%7f".into(), "%09".into()] {
-        let answer = lab.get(&format!("/join?client_id={id}")).unwrap();
-        assert_eq!((answer.status, answer.text().as_str()), (400, "invalid client_id"), "{id}");
+        let response = env.get(&format!("/join?client_id={id}")).unwrap();
+        assert_eq!((response.status, response.text().as_str()), (400, "invalid client_id"), "{id}");
     }
-    assert_eq!(resolver.requests().len(), 1, "the refused ones asked nobody");
+    assert_eq!(resolver.requests().len(), 1, "rejected keys cause no resolver call");
 }
 
 #[test]
-fn bytes_that_are_not_text_harm_nobody() {
-    let (lab, resolver) = with_resolver(json!({"key": {"header": "x-id"}}), first_server);
-    let lab = lab.start().unwrap();
+fn bytes_that_are_not_utf8_cause_no_crash() {
+    let (env, resolver) = with_resolver(json!({"key": {"header": "x-id"}}), first_server);
+    let env = env.start().unwrap();
     for header in [&b"x-id: \xff\xfe"[..], b"x-id: a\r\ntracestate: \xff\r\nx-request-id: \xfe"] {
         let ask = |target: &[u8]| {
             let end = b"\r\nconnection: close\r\n\r\n";
             let parts: [&[u8]; 5] = [b"GET ", target, b" HTTP/1.1\r\nhost: h\r\n", header, end];
-            String::from_utf8_lossy(&lab.raw(&parts.concat()).unwrap()).into_owned()
+            String::from_utf8_lossy(&env.raw(&parts.concat()).unwrap()).into_owned()
         };
-        // Envoy or the server may refuse such a path; what must not happen is a lost VM.
-        let answer = ask(b"/join?client_id=\xff&\xfe=1");
-        assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.1 400"), "{answer}");
-        let answer = ask(b"/join?client_id=1");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        // Envoy or the server may reject such a path, but the VM must not crash.
+        let response = ask(b"/join?client_id=\xff&\xfe=1");
+        assert!(response.starts_with("HTTP/1.1 200") || response.starts_with("HTTP/1.1 400"), "{response}");
+        let response = ask(b"/join?client_id=1");
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     }
     assert!(resolver.requests().iter().any(|asked| asked.path == "/where?x-id=%FF%FE"));
-    assert_no_reload(&lab);
+    assert_no_reload(&env);
 }
 
 #[test]
-fn tracing_headers_are_carried_on_to_the_resolver() {
-    let (lab, resolver) = with_resolver(json!({}), first_server);
-    let lab = lab.start().unwrap();
+fn tracing_headers_are_passed_on_to_the_resolver() {
+    let (env, resolver) = with_resolver(json!({}), first_server);
+    let env = env.start().unwrap();
     let traced = [
         ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ("tracestate", "a=1"),
         ("b3", "80f198ee56343ba8-e457b5a2e4d86bd1-1"),
     ];
-    lab.request("GET", "/join?client_id=1", &traced, b"").unwrap();
+    env.request("GET", "/join?client_id=1", &traced, b"").unwrap();
     let asked = resolver.requests().remove(0);
     for (name, value) in traced {
         assert_eq!(asked.header(name).as_deref(), Some(value));
     }
-    assert!(asked.header("x-request-id").is_some_and(|id| id.len() == 36), "Envoy's own id goes along");
-    lab.request("GET", "/join?client_id=1", &[("tracestate", "a=1")], b"").unwrap();
+    assert!(asked.header("x-request-id").is_some_and(|id| id.len() == 36), "Envoy's own id is passed on");
+    env.request("GET", "/join?client_id=1", &[("tracestate", "a=1")], b"").unwrap();
     let asked = resolver.requests().remove(1);
     assert_eq!(
         (asked.header("traceparent"), asked.header("tracestate")),
         (None, None),
-        "one means nothing alone"
+        "tracestate alone is not passed on"
     );
 }
 
 #[test]
-fn on_error_continue_lets_a_request_go_on_untouched() {
-    let (lab, resolver) = with_resolver(json!({"on_error": "continue"}), |path, port| match path {
+fn on_error_continue_passes_a_request_unchanged() {
+    let (env, resolver) = with_resolver(json!({"on_error": "continue"}), |path, port| match path {
         "/where?client_id=good" => hostport(&format!("poc-routing-server-2:{port}")),
-        "/headers" => Script::ok("untouched"),
-        _ => Script::status(500, ""),
+        "/headers" => FakeResponse::ok("untouched"),
+        _ => FakeResponse::status(500, ""),
     });
-    // Both routes lead to the resolver's cluster here, so that an untouched request is answered by it.
-    let lab = lab
+    // Both routes lead to the resolver's cluster, which responds to an unchanged request.
+    let env = env
         .edit(everywhere)
         .edit(|shipped| {
             shipped.edit(|config| {
@@ -139,14 +138,14 @@ fn on_error_continue_lets_a_request_go_on_untouched() {
         .start()
         .unwrap();
     for path in ["/headers", "/headers?client_id=bad", "/headers?client_id=%00"] {
-        lab.get(path).unwrap();
+        env.get(path).unwrap();
     }
     let seen: Vec<_> = resolver.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(
         seen,
         ["/headers", "/where?client_id=bad", "/headers?client_id=bad", "/headers?client_id=%00"]
     );
-    let stats = lab.envoy.stats("wasmcustom.pinroute_").unwrap();
+    let stats = env.envoy.stats("wasmcustom.pinroute_").unwrap();
     let stat = |name: &str| stats.get(&format!("wasmcustom.pinroute_{name}")).copied().unwrap_or(0);
     assert_eq!((stat("requests"), stat("passed"), stat("routed")), (3, 3, 0));
     let continued =
@@ -155,68 +154,68 @@ fn on_error_continue_lets_a_request_go_on_untouched() {
 }
 
 #[test]
-fn a_prefix_keeps_other_requests_out() {
-    let (lab, resolver) = with_resolver(json!({"path_prefix": "/join/rooms"}), first_server);
-    let lab = lab.edit(everywhere).start().unwrap();
-    lab.get("/health?client_id=1").unwrap();
-    lab.get("/join/rooms/7?client_id=1").unwrap();
+fn the_filter_applies_only_below_its_path_prefix() {
+    let (env, resolver) = with_resolver(json!({"path_prefix": "/join/rooms"}), first_server);
+    let env = env.edit(everywhere).start().unwrap();
+    env.get("/health?client_id=1").unwrap();
+    env.get("/join/rooms/7?client_id=1").unwrap();
     let paths: Vec<_> = resolver.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(paths, ["/health?client_id=1", "/where?client_id=1"]);
 }
 
 #[test]
-fn no_more_questions_than_allowed_are_under_way() {
+fn max_in_flight_limits_the_pending_calls() {
     let plugin = json!({"resolve": {"max_in_flight": 3, "timeout": "1s"}});
-    let (lab, resolver) = with_resolver(plugin, |path, port| match path {
-        "/where?client_id=slow" => Script::nothing().hang(),
+    let (env, resolver) = with_resolver(plugin, |path, port| match path {
+        "/where?client_id=slow" => FakeResponse::nothing().hang(),
         _ => first_server(path, port),
     });
-    let lab = lab.start().unwrap();
+    let env = env.start().unwrap();
     std::thread::scope(|scope| {
         let slow: Vec<_> =
-            (0..3).map(|_| scope.spawn(|| lab.client().get("/join?client_id=slow").unwrap())).collect();
+            (0..3).map(|_| scope.spawn(|| env.client().get("/join?client_id=slow").unwrap())).collect();
         eventually(SOON, || match resolver.requests().len() {
             3 => Ok(()),
-            other => Err(format!("{other} questions")),
+            other => Err(format!("{other} calls")),
         })
         .unwrap();
-        let refused = lab.get("/join?client_id=quick").unwrap();
+        let refused = env.get("/join?client_id=quick").unwrap();
         assert_eq!((refused.status, refused.text().as_str()), (503, "resolver overloaded"));
-        for answer in slow {
-            assert_eq!(answer.join().unwrap().text(), "resolver returned 504");
+        for response in slow {
+            assert_eq!(response.join().unwrap().text(), "resolver returned 504");
         }
     });
-    assert_eq!(lab.get("/join?client_id=quick").unwrap().status, 200, "there is room again");
-    let stats = lab.envoy.stats("wasmcustom.pinroute_").unwrap();
+    assert_eq!(env.get("/join?client_id=quick").unwrap().status, 200, "the pending calls have ended");
+    let stats = env.envoy.stats("wasmcustom.pinroute_").unwrap();
     assert_eq!(stats["wasmcustom.pinroute_rejected.overloaded"], 1);
     assert_eq!(stats["wasmcustom.pinroute_resolver.timeout"], 3);
 }
 
 #[test]
-fn clients_that_leave_free_their_place() {
+fn pending_calls_of_closed_connections_end() {
     let plugin = json!({"resolve": {"max_in_flight": 2, "timeout": "0.3s"}});
-    let (lab, resolver) = with_resolver(plugin, |path, port| match path {
-        "/where?client_id=slow" => Script::nothing().hang(),
+    let (env, resolver) = with_resolver(plugin, |path, port| match path {
+        "/where?client_id=slow" => FakeResponse::nothing().hang(),
         _ => first_server(path, port),
     });
-    let lab = lab.start().unwrap();
+    let env = env.start().unwrap();
     for round in 1..=3 {
         for _ in 0..2 {
-            let mut stream = std::net::TcpStream::connect(lab.addr()).unwrap();
+            let mut stream = std::net::TcpStream::connect(env.addr()).unwrap();
             std::io::Write::write_all(&mut stream, b"GET /join?client_id=slow HTTP/1.1\r\nhost: h\r\n\r\n")
                 .unwrap();
         }
-        // The clients have hung up; their questions run on until they time out, and are counted until then.
-        eventually(SOON, || match lab.get("/join?client_id=quick").unwrap().status {
+        // The clients have disconnected; their calls stay pending, and count, until they time out.
+        eventually(SOON, || match env.get("/join?client_id=quick").unwrap().status {
             200 if resolver.requests().iter().filter(|r| r.path.ends_with("slow")).count() >= round => Ok(()),
             other => Err(format!("still {other}")),
         })
         .unwrap();
     }
-    assert_no_reload(&lab);
+    assert_no_reload(&env);
     eventually(SOON, || {
-        let stat = |name: &str| lab.envoy.stat(&format!("wasmcustom.pinroute_{name}")).unwrap();
-        let rejected: u64 = lab.envoy.stats("wasmcustom.pinroute_rejected.").unwrap().values().sum();
+        let stat = |name: &str| env.envoy.stat(&format!("wasmcustom.pinroute_{name}")).unwrap();
+        let rejected: u64 = env.envoy.stats("wasmcustom.pinroute_rejected.").unwrap().values().sum();
         let accounted = stat("routed") + stat("passed") + stat("abandoned") + rejected;
         if stat("requests") == accounted && stat("abandoned") >= 2 {
             Ok(())
@@ -228,14 +227,14 @@ fn clients_that_leave_free_their_place() {
 }
 
 #[test]
-fn each_request_is_told_in_one_line_and_only_when_debugging() {
+fn each_request_is_logged_in_one_line_at_debug_level() {
     let loaded = |log: &str| log.matches("configuration loaded").count();
-    for (levels, told) in [("wasm:info", 0), ("wasm:debug", 1)] {
-        let (lab, _resolver) = with_resolver(Value::Object(Default::default()), first_server);
-        let lab = lab.component_log_level(levels).start().unwrap();
-        lab.get("/join?client_id=123").unwrap();
-        let log = lab.envoy.log();
-        assert_eq!(log.matches("routed to poc-routing-server-1").count(), told, "{log}");
+    for (levels, count) in [("wasm:info", 0), ("wasm:debug", 1)] {
+        let (env, _resolver) = with_resolver(Value::Object(Default::default()), first_server);
+        let env = env.component_log_level(levels).start().unwrap();
+        env.get("/join?client_id=123").unwrap();
+        let log = env.envoy.log();
+        assert_eq!(log.matches("routed to poc-routing-server-1").count(), count, "{log}");
         assert!(loaded(&log) >= 1, "{log}");
     }
 }

@@ -1,11 +1,11 @@
-//! The same cases through the Lua script and the filter: they must be indistinguishable.
+//! The same cases through the Lua script and through the filter, with the same results.
 
 use pinroute_core::index::IndexMode;
-use pinroute_core::percent::decode_form;
-use pinroute_testkit::lab::Lab;
+use pinroute_core::key::percent::decode_form;
+use pinroute_testkit::env::TestEnv;
 use serde_json::json;
 
-/// Path, status, and the body or what it must hold.
+/// Path, status and body.
 const ERRORS: &[(&str, u16, &str)] = &[
     ("/join", 400, "missing client_id"),
     ("/join?", 400, "missing client_id"),
@@ -15,7 +15,7 @@ const ERRORS: &[(&str, u16, &str)] = &[
     ("/join/deeper?x=client_id", 400, "missing client_id"),
 ];
 
-/// Ids that are hard on parsers; sent exactly like this.
+/// Ids that are hard to parse, sent without further encoding.
 const IDS: &[&str] = &[
     "123",
     "0",
@@ -37,31 +37,31 @@ const IDS: &[&str] = &[
 ];
 
 fn every_case_of(config: &str) {
-    let lab = Lab::builder(config).replicas(3).start().unwrap();
+    let env = TestEnv::builder(config).replicas(3).start().unwrap();
     for (path, status, body) in ERRORS {
-        let answer = lab.get(path).unwrap();
-        assert_eq!((answer.status, answer.text().as_str()), (*status, *body), "{path}");
-        assert_eq!(answer.header_all("content-type"), ["text/plain"], "{path}");
+        let response = env.get(path).unwrap();
+        assert_eq!((response.status, response.text().as_str()), (*status, *body), "{path}");
+        assert_eq!(response.header_all("content-type"), ["text/plain"], "{path}");
     }
     let sequential: Vec<String> = (0..60).map(|number| format!("client-{number}")).collect();
     let mut landed = std::collections::BTreeSet::new();
     for id in IDS.iter().copied().chain(sequential.iter().map(String::as_str)) {
-        // Not what `/where` says but what the formula says: a resolver that is wrong must not go unseen.
+        // Computed here, not read from `/where`, so that an error of the resolver fails the test.
         let owner = 1 + IndexMode::Hash.slot(&decode_form(id.as_bytes()), 3);
-        let expected = format!("poc-routing-server-{owner}:{}", lab.servers.port());
+        let expected = format!("poc-routing-server-{owner}:{}", env.servers.port());
         for path in [format!("/join?client_id={id}"), format!("/join?a=1&client_id={id}&b=2")] {
-            let answer = lab.get(&path).unwrap();
-            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-            assert_eq!(answer.json().unwrap()["assigned"], json!(expected), "{path}");
+            let response = env.get(&path).unwrap();
+            assert_eq!(response.status, 200, "{path}: {}", response.text());
+            assert_eq!(response.json().unwrap()["assigned"], json!(expected), "{path}");
         }
-        let told = lab.get(&format!("/where?client_id={id}")).unwrap().json().unwrap();
-        assert_eq!(told["hostport"], json!(expected), "{id}");
+        let resolved = env.get(&format!("/where?client_id={id}")).unwrap().json().unwrap();
+        assert_eq!(resolved["hostport"], json!(expected), "{id}");
         landed.insert(owner);
     }
     assert_eq!(landed.len(), 3, "all instances are used");
-    // What is outside /join is no concern of the filter.
-    assert_eq!(lab.get("/health").unwrap().text(), "ok");
-    assert_eq!(lab.get("/nowhere").unwrap().status, 404);
+    // The filter does not apply outside /join.
+    assert_eq!(env.get("/health").unwrap().text(), "ok");
+    assert_eq!(env.get("/nowhere").unwrap().status, 404);
 }
 
 #[test]
@@ -77,29 +77,29 @@ fn the_filter_passes_every_case() {
 #[test]
 fn bodies_and_methods_go_through() {
     for config in ["envoy-lua.yaml", "envoy.yaml"] {
-        let lab = Lab::builder(config).replicas(2).start().unwrap();
+        let env = TestEnv::builder(config).replicas(2).start().unwrap();
         let body = vec![b'x'; 300_000];
         for method in ["POST", "PUT", "PATCH"] {
-            let answer = lab.request(method, "/join?client_id=123", &[], &body).unwrap();
-            assert_eq!(answer.status, 200, "{config} {method}: {}", answer.text());
-            assert_eq!(answer.json().unwrap()["client_id"], json!("123"), "{config} {method}");
+            let response = env.request(method, "/join?client_id=123", &[], &body).unwrap();
+            assert_eq!(response.status, 200, "{config} {method}: {}", response.text());
+            assert_eq!(response.json().unwrap()["client_id"], json!("123"), "{config} {method}");
         }
     }
 }
 
 #[test]
 fn the_filter_counts_what_it_does() {
-    let lab = Lab::builder("envoy.yaml").replicas(2).start().unwrap();
+    let env = TestEnv::builder("envoy.yaml").replicas(2).start().unwrap();
     for id in 0..7 {
-        lab.get(&format!("/join?client_id={id}")).unwrap();
+        env.get(&format!("/join?client_id={id}")).unwrap();
     }
-    lab.get("/join").unwrap();
-    lab.get("/join?client_id=%00").unwrap();
-    let stat = |name: &str| lab.envoy.stat(&format!("wasmcustom.pinroute_{name}")).unwrap();
+    env.get("/join").unwrap();
+    env.get("/join?client_id=%00").unwrap();
+    let stat = |name: &str| env.envoy.stat(&format!("wasmcustom.pinroute_{name}")).unwrap();
     assert_eq!((stat("requests"), stat("routed"), stat("passed")), (9, 7, 0));
     assert_eq!((stat("rejected.missing_key"), stat("rejected.invalid_key")), (1, 1));
     assert_eq!((stat("resolver.ok"), stat("resolver.error"), stat("resolver.timeout")), (7, 0, 0));
     // Envoy merges histograms only every few seconds, but shows at once that there is one.
-    let histograms = lab.envoy.admin_get("/stats?filter=pinroute_resolve_ms").unwrap();
+    let histograms = env.envoy.admin_get("/stats?filter=pinroute_resolve_ms").unwrap();
     assert!(histograms.contains("wasmcustom.pinroute_resolve_ms"), "{histograms}");
 }

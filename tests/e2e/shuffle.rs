@@ -1,18 +1,18 @@
-//! `shuffle_shard` in a real Envoy: the Lua assignment bit for bit, the true one as in native code, and no
-//! say for clients in either.
+//! `shuffle_shard` in a real Envoy: `lua_djb2` assigns as the Lua script does, `rendezvous` as native code does, and
+//! clients cannot influence either.
 
-use pinroute_core::shuffle::{Algorithm, Assigner, Hosts};
+use pinroute_core::shard::{Algorithm, Assigner, Hosts, Scratch};
 use pinroute_testkit::config::Shipped;
+use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::http::Response;
-use pinroute_testkit::lab::Lab;
-use serde_json::{Value, json};
+use serde_json::{json, Value};
 use std::collections::BTreeSet;
 
-pub fn shown(answer: &Response) -> [&str; 3] {
-    ["x-shard-assignment", "x-shard-config", "x-target-host"].map(|name| answer.header(name).unwrap_or("-"))
+pub fn shown(response: &Response) -> [&str; 3] {
+    ["x-shard-assignment", "x-shard-config", "x-target-host"].map(|name| response.header(name).unwrap_or("-"))
 }
 
-/// A route that answers by itself, so that any number of hosts can be tested without running them.
+/// A route with a direct response, so that a test can have any number of hosts without running them.
 pub fn answer_directly(shipped: &mut Shipped) -> anyhow::Result<()> {
     shipped.edit(|config| {
         let hosts = config.pointer_mut(
@@ -24,10 +24,10 @@ pub fn answer_directly(shipped: &mut Shipped) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Keys and paths that look random and never change.
+/// Varied keys and paths, the same in every run.
 fn samples(count: u64) -> impl Iterator<Item = (String, String)> {
     (0..count).map(|number| {
-        let [a, b] = [number, number + 1_000_003].map(pinroute_core::shuffle::mix);
+        let [a, b] = [number, number + 1_000_003].map(pinroute_core::hash::mix);
         let key = match number % 4 {
             0 => format!("customer-{number}"),
             1 => format!("{a:016x}-{b:016x}"),
@@ -49,8 +49,8 @@ fn the_lua_assignment_is_reproduced_bit_for_bit() {
         let script = script
             .replace("TOTAL_HOSTS = 8", &format!("TOTAL_HOSTS = {total}"))
             .replace("SHARD_SIZE = 2", &format!("SHARD_SIZE = {size}"));
-        // Both in the same Envoy, which filter runs being a matter of the port.
-        let lab = Lab::builder("shuffle-shard.yaml")
+        // Both run in the same Envoy, on two ports.
+        let env = TestEnv::builder("shuffle-shard.yaml")
             .replicas(1)
             .plugin(json!({
                 "key": { "header": "x-customer-id" },
@@ -78,10 +78,10 @@ fn the_lua_assignment_is_reproduced_bit_for_bit() {
             })
             .start()
             .unwrap();
-        let lua = pinroute_testkit::http::Client::new(lab.envoy.listener_addr("lua").unwrap());
+        let lua = pinroute_testkit::http::Client::new(env.envoy.listener_addr("lua").unwrap());
         for (key, path) in samples(count) {
             let headers = [("x-customer-id", key.as_str())];
-            let ours = lab.request("GET", &path, &headers, b"").unwrap();
+            let ours = env.request("GET", &path, &headers, b"").unwrap();
             let theirs = lua.request("GET", &path, &headers, b"").unwrap();
             assert_eq!(shown(&ours), shown(&theirs), "{key} {path} of {size}/{total}");
             assert_eq!(shown(&ours)[1], format!("{size}/{total}"));
@@ -90,23 +90,24 @@ fn the_lua_assignment_is_reproduced_bit_for_bit() {
 }
 
 #[test]
-fn native_code_and_wasm_decide_alike() {
+fn native_code_and_wasm_assign_alike() {
     for (total, size, count) in [(20_u32, 4_u32, 9000_u64), (1000, 8, 1000)] {
-        let lab = Lab::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
+        let env = TestEnv::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
             "key": { "header": "x-customer-id" },
             "shuffle_shard": { "total_hosts": total, "shard_size": size, "base": 100 },
             "response_headers": true,
         }));
-        let lab = lab.start().unwrap();
-        let mut assigner = Assigner::new(Algorithm::Rendezvous, &Hosts::Numbered, None);
+        let env = env.start().unwrap();
+        let assigner = Assigner::new(Algorithm::Rendezvous, &Hosts::Numbered, None);
+        let mut scratch = Scratch::default();
         let mut shard = Vec::new();
         for (key, path) in samples(count) {
-            assigner.assign(key.as_bytes(), total, size, &mut shard);
+            assigner.assign(key.as_bytes(), total, size, &mut scratch, &mut shard);
             let picked = 100 + shard[assigner.pick(path.as_bytes(), shard.len())];
             let assignment = shard.iter().map(|host| (host + 100).to_string()).collect::<Vec<_>>().join(",");
-            let answer = lab.request("GET", &path, &[("x-customer-id", &key)], b"").unwrap();
+            let response = env.request("GET", &path, &[("x-customer-id", &key)], b"").unwrap();
             assert_eq!(
-                shown(&answer),
+                shown(&response),
                 [assignment, format!("{size}/{total}"), picked.to_string()],
                 "{key} {path}"
             );
@@ -116,17 +117,18 @@ fn native_code_and_wasm_decide_alike() {
 
 #[test]
 fn the_shipped_configuration_reaches_the_backends() {
-    let lab = Lab::builder("shuffle-shard.yaml").replicas(8).start().unwrap();
+    let env = TestEnv::builder("shuffle-shard.yaml").replicas(8).start().unwrap();
     let mut reached = BTreeSet::new();
     for customer in 0..40 {
         let mut own = BTreeSet::new();
         for request in 0..10 {
             let key = format!("customer-{customer}");
-            let answer = lab.request("GET", &format!("/{request}"), &[("x-customer-id", &key)], b"").unwrap();
-            let [assignment, config, host] = shown(&answer);
+            let response =
+                env.request("GET", &format!("/{request}"), &[("x-customer-id", &key)], b"").unwrap();
+            let [assignment, config, host] = shown(&response);
             assert_eq!(config, "2/8");
-            let instance = answer.status;
-            assert_eq!(instance, 404, "the backends know no such path, but one of them answered");
+            let instance = response.status;
+            assert_eq!(instance, 404, "a backend responded that it has no such path");
             assert!(assignment.split(',').any(|member| member == host), "{host} of {assignment}");
             own.insert(host.to_owned());
         }
@@ -134,10 +136,10 @@ fn the_shipped_configuration_reaches_the_backends() {
         reached.extend(own);
     }
     assert_eq!(reached.len(), 8, "{reached:?}");
-    let seen = lab.request("GET", "/headers", &[("x-customer-id", "customer-A")], b"").unwrap();
+    let seen = env.request("GET", "/headers", &[("x-customer-id", "customer-A")], b"").unwrap();
     let host: u8 = seen.header("x-target-host").unwrap().parse().unwrap();
     let body = seen.json().unwrap();
-    assert_eq!(body["instance"], json!(lab.servers.hostport(host + 1)));
+    assert_eq!(body["instance"], json!(env.servers.hostport(host + 1)));
     assert_eq!(received(&body, "x-shard-config"), ["2/8"]);
     assert_eq!(received(&body, "x-target-cluster"), [format!("backend_{host}")]);
 }
@@ -149,18 +151,18 @@ fn received(body: &Value, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn each_way_to_pick_keeps_to_the_shard() {
+fn each_pick_stays_in_the_shard() {
     for pick in [json!("path"), json!("random"), json!("round_robin"), json!({ "header": "x-session" })] {
-        let lab = Lab::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
+        let env = TestEnv::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
             "key": { "header": "x-customer-id" },
             "shuffle_shard": { "total_hosts": 10, "shard_size": 3, "pick": pick },
             "response_headers": true,
         }));
-        let lab = lab.start().unwrap();
+        let env = env.start().unwrap();
         let ask = |path: &str, session: &str| {
             let headers = [("x-customer-id", "customer-A"), ("x-session", session)];
-            let answer = lab.request("GET", path, &headers, b"").unwrap();
-            let [assignment, _, host] = shown(&answer);
+            let response = env.request("GET", path, &headers, b"").unwrap();
+            let [assignment, _, host] = shown(&response);
             assert!(assignment.split(',').any(|member| member == host), "{pick}: {host} of {assignment}");
             host.to_owned()
         };
@@ -181,16 +183,16 @@ fn each_way_to_pick_keeps_to_the_shard() {
 }
 
 #[test]
-fn a_seed_changes_everything_and_names_replace_numbers() {
+fn a_seed_changes_every_assignment_and_names_replace_numbers() {
     let assignments = |shuffle: Value| {
-        let lab = Lab::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
+        let env = TestEnv::builder("shuffle-shard.yaml").replicas(1).edit(answer_directly).plugin(json!({
             "key": { "header": "x-customer-id" }, "shuffle_shard": shuffle, "response_headers": true,
         }));
-        let lab = lab.start().unwrap();
+        let env = env.start().unwrap();
         (0..50)
             .map(|number| {
                 let key = format!("customer-{number}");
-                shown(&lab.request("GET", "/", &[("x-customer-id", &key)], b"").unwrap())[0].to_owned()
+                shown(&env.request("GET", "/", &[("x-customer-id", &key)], b"").unwrap())[0].to_owned()
             })
             .collect::<Vec<_>>()
     };
@@ -204,7 +206,7 @@ fn a_seed_changes_everything_and_names_replace_numbers() {
 }
 
 #[test]
-fn what_a_client_claims_is_replaced_or_removed() {
+fn forged_headers_are_replaced_or_removed() {
     let forged = [
         ("x-customer-id", "customer-A"),
         ("x-target-cluster", "backend_7"),
@@ -221,31 +223,31 @@ fn what_a_client_claims_is_replaced_or_removed() {
     ];
     for target in targets {
         let by_header = target.get("header").is_some();
-        let lab = Lab::builder("shuffle-shard.yaml").replicas(8).plugin(json!({
+        let env = TestEnv::builder("shuffle-shard.yaml").replicas(8).plugin(json!({
             "key": { "header": "x-customer-id" },
             "path_prefix": "/headers",
             "shuffle_shard": { "total_hosts": 8, "shard_size": 2 },
             "target": target,
             "response_headers": true,
         }));
-        let lab = lab
+        let env = env
             .edit(move |shipped| if by_header { Ok(()) } else { route_to_the_first(shipped) })
             .start()
             .unwrap();
-        let answer = lab.request("GET", "/headers", &forged, b"").unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        let [assignment, config, host] = shown(&answer);
-        let body = answer.json().unwrap();
+        let response = env.request("GET", "/headers", &forged, b"").unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+        let [assignment, config, host] = shown(&response);
+        let body = response.json().unwrap();
         assert_eq!(received(&body, "x-shard-assignment"), [assignment]);
         assert_eq!(received(&body, "x-shard-config"), [config]);
         assert_eq!(received(&body, "x-target-host"), [host]);
         assert_eq!(config, "2/8");
         if by_header {
             assert_eq!(received(&body, "x-target-cluster"), [format!("backend_{host}")]);
-            assert_eq!(body["instance"], json!(lab.servers.hostport(host.parse::<u8>().unwrap() + 1)));
+            assert_eq!(body["instance"], json!(env.servers.hostport(host.parse::<u8>().unwrap() + 1)));
         }
-        // Outside the prefix the filter does not act, and nobody else may either.
-        let passed = lab.request("GET", "/echo", &forged, b"").unwrap();
+        // The filter does not apply outside the prefix, and headers of clients have no effect there.
+        let passed = env.request("GET", "/echo", &forged, b"").unwrap();
         if by_header {
             assert_eq!(passed.status, 503, "without the header the route leads nowhere: {}", passed.text());
         } else {
@@ -258,7 +260,7 @@ fn what_a_client_claims_is_replaced_or_removed() {
     }
 }
 
-/// One fixed cluster for every request, so that what the filter did to the headers can be seen there.
+/// One fixed cluster for every request, whose server shows the headers that it received.
 fn route_to_the_first(shipped: &mut Shipped) -> anyhow::Result<()> {
     shipped.edit(|config| {
         let hosts = config.pointer_mut(

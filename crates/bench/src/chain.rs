@@ -5,22 +5,40 @@ use pinroute_testkit::paths;
 use serde_json::{json, Value};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The resolver's cluster.
 const RESOLVER: &str = "resolver";
 
-/// What stands before the router.
+/// The filter before the router.
 #[derive(Clone, Debug)]
 pub enum Filter {
-    /// Nothing.
+    /// No filter.
     None,
     /// A Lua script.
     Lua(String),
-    /// The least Wasm filter, with the name of what it does.
-    Least(&'static str),
-    /// pinroute, with a configuration.
-    Pinroute(Value),
+    /// A Wasm module with its configuration.
+    Wasm(PathBuf, Value),
+}
+
+impl Filter {
+    /// The smallest Wasm filter, with the name of what it does.
+    pub fn least(work: &str) -> Self {
+        Self::Wasm(empty_wasm(), json!({ "do": work }))
+    }
+
+    /// pinroute with a configuration.
+    pub fn pinroute(config: Value) -> Self {
+        Self::Wasm(paths::wasm(), config)
+    }
+
+    /// The configuration, if the filter is pinroute.
+    pub fn pinroute_config(&self) -> Option<&Value> {
+        match self {
+            Self::Wasm(module, config) if *module == paths::wasm() => Some(config),
+            _ => None,
+        }
+    }
 }
 
 /// A listener with its filter chain.
@@ -45,7 +63,7 @@ pub fn script(path: &str) -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// The least Wasm filter, as `make empty-filter` leaves it.
+/// The smallest Wasm filter, which `make empty-filter` builds.
 pub fn empty_wasm() -> PathBuf {
     paths::project_root().join("dist/empty-filter.wasm")
 }
@@ -59,7 +77,7 @@ pub struct Bootstrap<'c> {
     pub resolver: SocketAddr,
     /// The cluster that pushes live values.
     pub xds: Value,
-    /// Headers added to each response, with what they say.
+    /// Headers added to each response: names and values.
     pub shown: &'c [(&'c str, &'c str)],
 }
 
@@ -101,7 +119,7 @@ impl Bootstrap<'_> {
                             "name": "all",
                             "domains": ["*"],
                             "response_headers_to_add": shown,
-                            // Envoy answers by itself, so no backend takes part in what is measured.
+                            // Envoy responds itself, so that no backend adds to the figures.
                             "routes": [{ "match": { "prefix": "/" }, "direct_response": { "status": 200 } }],
                         }],
                     },
@@ -123,14 +141,13 @@ impl Filter {
                     "default_source_code": { "inline_string": script },
                 },
             })),
-            Self::Least(work) => Some(wasm(name, &empty_wasm(), &json!({ "do": work }))),
-            Self::Pinroute(config) => Some(wasm(name, &paths::wasm(), config)),
+            Self::Wasm(module, config) => Some(wasm(name, module, config)),
         }
     }
 }
 
-/// A Wasm filter in a VM of its own, so that no chain warms up another's memory.
-fn wasm(name: &str, module: &std::path::Path, config: &Value) -> Value {
+/// A Wasm filter in a VM of its own, so that no chain fills the caches of another.
+fn wasm(name: &str, module: &Path, config: &Value) -> Value {
     let plugin = json!({
         "name": name,
         "failure_policy": "FAIL_RELOAD",

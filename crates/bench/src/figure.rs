@@ -1,9 +1,9 @@
 //! Medians and spread.
 
-use pinroute_core::shuffle::mix;
+use pinroute_core::hash::mix;
 use serde::Serialize;
 
-/// How often rounds are drawn anew for an interval.
+/// The number of samples of the bootstrap.
 const DRAWS: u64 = 1_000;
 
 /// A figure of several rounds, and a range around it.
@@ -11,22 +11,22 @@ const DRAWS: u64 = 1_000;
 pub struct Figure {
     /// Half of the rounds had less.
     pub median: f64,
-    /// The range's lower end: a quarter of the rounds had less, unless said otherwise.
+    /// The lower end of the range; the lower quartile, unless a function documents another one.
     pub low: f64,
-    /// The range's upper end: a quarter of the rounds had more, unless said otherwise.
+    /// The upper end of the range; the upper quartile, unless a function documents another one.
     pub high: f64,
 }
 
 impl Figure {
-    /// Of some values; those that are not finite do not count.
+    /// The median and the quartiles of some values, without those that are not finite.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let sorted = sorted(values);
         let [low, median, high] = [0.25, 0.5, 0.75].map(|share| quantile(&sorted, share));
         Self { median, low, high }
     }
 
-    /// The ratio of two medians over rounds. Its range holds 95 of 100 ratios of rounds drawn anew from the same
-    /// rounds (bootstrap; B. Efron, The Annals of Statistics 7, 1979): how far it may be off by chance.
+    /// The ratio of two medians over rounds, with its 95 % interval from a bootstrap over the rounds (B. Efron, The
+    /// Annals of Statistics 7, 1979).
     pub fn ratio(of: &[f64], to: &[f64]) -> Self {
         let median = |values: Vec<f64>| quantile(&sorted(values), 0.5);
         let rounds = of.len().min(to.len()).max(1) as u64;
@@ -34,7 +34,7 @@ impl Figure {
             let place = |turn: u64| (mix(draw * rounds + turn) % rounds) as usize;
             median((0..rounds).filter_map(|turn| values.get(place(turn)).copied()).collect())
         };
-        // Both from the same rounds: what disturbs a round disturbs both.
+        // Both from the same rounds, because a disturbance of a round affects both.
         let ratios = sorted((0..DRAWS).map(|draw| drawn(of, draw) / drawn(to, draw)));
         let [low, high] = [0.025, 0.975].map(|share| quantile(&ratios, share));
         Self { median: median(of.to_vec()) / median(to.to_vec()), low, high }
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_surer_the_more_rounds_there_are() {
+    fn more_rounds_give_a_narrower_interval() {
         let noisy = |rounds: u64, middle: f64, seed: u64| -> Vec<f64> {
             (0..rounds).map(|round| middle + (mix(seed + round) % 1_000) as f64 / 1_000.0 - 0.5).collect()
         };

@@ -1,4 +1,4 @@
-//! What the figures should be.
+//! The goals for the figures.
 
 use crate::figure::Figure;
 use crate::growth::Plot;

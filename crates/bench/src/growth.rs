@@ -1,4 +1,4 @@
-//! How costs grow with the number of keys, hosts, overrides and connections.
+//! Measures how costs grow with the number of keys, hosts, overrides and connections.
 
 use crate::chain::{script, Chain, Filter};
 use crate::figure::Figure;
@@ -14,11 +14,11 @@ use serde::Serialize;
 use serde_json::{json, Map, Value};
 use std::time::Duration;
 
-/// Requests before the first round. JIT compilers have to be done by then.
+/// Requests before the first round, so that JIT compilers are done.
 const FIRST_WARM_UP: u64 = 5_000;
-/// The most requests that fill a memory. More than any of ours holds.
+/// The most requests to fill a cache: more than the filter's caches hold.
 const MOST_FILL: u64 = 200_000;
-/// As [`MOST_FILL`], where each costs a call to the resolver: three times what the cache holds.
+/// As [`MOST_FILL`], where each request needs a resolver call: three times the size of the cache.
 const MOST_RESOLVED: u64 = 30_000;
 /// For 100,000 overrides to be fetched and compiled.
 const LIVE_DEADLINE: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub struct Plot {
 /// All lines at one place.
 #[derive(Debug, Serialize)]
 pub struct Point {
-    /// How many.
+    /// The place on the x axis.
     pub x: u64,
     /// µs of processor time above the bare chain, for each line.
     pub above_us: Vec<Figure>,
@@ -144,8 +144,8 @@ fn by_hosts(bench: &Bench, scale: &Scale) -> Result<Plot> {
 }
 
 fn by_overrides(bench: &Bench, scale: &Scale) -> Result<Plot> {
-    // In each chain every customer has three hosts. Who says so is what differs: the configuration, or the
-    // runtime for the first so many customers.
+    // In each chain every customer has three hosts. The source of that value differs: the configuration, or the
+    // runtime for the first `count` customers.
     let counts = &scale.growth.overrides;
     let resource = |count: u64| format!("overrides-{count}");
     let mut chains = vec![Chain::new(BARE, Filter::None)];
@@ -164,10 +164,10 @@ fn by_overrides(bench: &Bench, scale: &Scale) -> Result<Plot> {
         let customer = key(count.saturating_sub(1));
         let client = rig.client(&resource(count))?;
         eventually(LIVE_DEADLINE, || {
-            let answer = client.request("GET", "/join", &[("x-customer-id", &customer)], b"");
-            match answer.as_ref().ok().and_then(|answer| answer.header("x-shard-config")) {
+            let response = client.request("GET", "/join", &[("x-customer-id", &customer)], b"");
+            match response.as_ref().ok().and_then(|response| response.header("x-shard-config")) {
                 Some("3/8") => Ok(()),
-                _ => Err(format!("{customer} of {count} gets {answer:?}")),
+                _ => Err(format!("{customer} of {count} gets {response:?}")),
             }
         })?;
     }
@@ -175,8 +175,7 @@ fn by_overrides(bench: &Bench, scale: &Scale) -> Result<Plot> {
     for &x in counts {
         rig.send(&resource(x), scale.connections, CUSTOMERS, Keys::Cycle(CUSTOMERS))?;
     }
-    // Unlike elsewhere the points are lines of one measurement, so that they are run in turn: what is
-    // promised is that they differ by next to nothing.
+    // Here the points are lines of one measurement, in turn, because the goal is that they hardly differ.
     let lines: Vec<Line> = counts.iter().map(|&x| line(resource(x), Keys::Random(CUSTOMERS))).collect();
     let turns = Growth { rounds: scale.rounds, ..scale.growth.clone() };
     let all = point(&rig, &turns, 0, scale.connections, &lines)?;
@@ -220,7 +219,7 @@ fn by_connections(bench: &Bench, scale: &Scale) -> Result<Plot> {
     Ok(Plot {
         name: "connections",
         title: "Number of connections",
-        x_label: "connections, a request under way on each",
+        x_label: "connections, with one pending request each",
         lines: vec![
             "pinroute, resolve, no cache",
             "Lua, resolve",

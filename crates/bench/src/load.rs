@@ -1,7 +1,7 @@
-//! The load generator: one thread, keep-alive connections with one request under way on each.
+//! The load generator: one thread, and keep-alive connections with one pending request each.
 
 use anyhow::{bail, ensure, Context, Result};
-use pinroute_core::shuffle::mix;
+use pinroute_core::hash::mix;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -11,21 +11,21 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::{JoinSet, LocalSet};
 
-/// For one series of requests: nothing here takes a quarter as long.
+/// For one series of requests; the longest takes a quarter of it.
 const DEADLINE: Duration = Duration::from_secs(120);
 /// The digits of a key.
 const DIGITS: usize = 9;
 /// What a key begins with.
 const KEY: &str = "customer-";
 
-/// Which keys requests have.
+/// The keys of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
-    /// So many, in turn.
+    /// This many keys, in turn.
     Cycle(u64),
-    /// So many, at random.
+    /// This many keys, at random.
     Random(u64),
-    /// Each request one that no request had before.
+    /// A new key in each request.
     New,
 }
 
@@ -34,17 +34,17 @@ pub fn key(number: u64) -> String {
     format!("{KEY}{number:0DIGITS$}")
 }
 
-/// What came of a series of requests.
+/// The result of a series of requests.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// From the first request to the last answer.
+    /// From the first request to the last response.
     pub took: Duration,
     /// Of each request, sorted.
     latencies: Vec<Duration>,
 }
 
 impl Series {
-    /// How long the fastest `share` of all requests took at most.
+    /// The latency that this share of the requests did not exceed.
     pub fn quantile(&self, share: f64) -> Duration {
         let place = (self.latencies.len() as f64 * share) as usize;
         let last = self.latencies.len().saturating_sub(1);
@@ -84,7 +84,7 @@ impl Generator {
 
     /// Opens connections.
     pub fn connect(&self, to: SocketAddr, count: usize) -> Result<Connections<'_>> {
-        ensure!(to.ip().is_loopback(), "{to} is another machine's");
+        ensure!(to.ip().is_loopback(), "{to} is not on loopback");
         let streams = self.runtime.block_on(async {
             let mut streams = Vec::with_capacity(count);
             for _ in 0..count {
@@ -99,10 +99,10 @@ impl Generator {
 }
 
 impl Connections<'_> {
-    /// Sends `count` requests over all connections and waits for the answers, which have to be 200.
+    /// Sends `count` requests over all connections and waits for the responses. A status other than 200 is an error.
     pub fn send(&mut self, count: u64, keys: Keys) -> Result<Series> {
         let first_fresh = self.generator.fresh.get();
-        // Random keys need other numbers in each series too, or all would be the same few.
+        // Random keys need other numbers in each series too; otherwise all series would have the same keys.
         if !matches!(keys, Keys::Cycle(_)) {
             self.generator.fresh.set(first_fresh + count);
         }
@@ -162,16 +162,16 @@ async fn converse(mut stream: TcpStream, shared: Rc<Shared>) -> Result<TcpStream
         let bytes = request.with_key(number);
         let start = Instant::now();
         stream.write_all(bytes).await?;
-        answer(&mut stream, &mut buffer).await?;
+        response(&mut stream, &mut buffer).await?;
         shared.latencies.borrow_mut().push(start.elapsed());
     }
     Ok(stream)
 }
 
-/// A request's bytes: the same for every filter, so that what differs is the filter.
+/// The bytes of a request: the same for every filter.
 struct Request {
     bytes: Vec<u8>,
-    /// Where the key's digits stand.
+    /// The offsets of the key's digits.
     places: Vec<usize>,
 }
 
@@ -197,8 +197,8 @@ impl Request {
     }
 }
 
-/// Reads an answer to its end.
-async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
+/// Reads a response to its end.
+async fn response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
     buffer.clear();
     loop {
         if stream.read_buf(buffer).await? == 0 {
@@ -212,13 +212,13 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
     }
 }
 
-/// How long the answer that begins in `buffer` is, if its head is there.
+/// The length of the response that begins in `buffer`, if its head is complete.
 fn length(buffer: &[u8]) -> Result<Option<usize>> {
     let Some(head) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let text = std::str::from_utf8(buffer.get(..head).unwrap_or_default())?;
     ensure!(
         text.starts_with("HTTP/1.1 200 "),
-        "not the expected answer: {}",
+        "not the expected response: {}",
         String::from_utf8_lossy(buffer)
     );
     let body = text.lines().find_map(|line| line.strip_prefix("content-length: "));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_ends_where_it_says() {
+    fn a_response_ends_at_its_content_length() {
         let head = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n";
         assert_eq!(length(head.as_bytes()).unwrap(), Some(head.len() + 3));
         assert_eq!(length(b"HTTP/1.1 200 OK\r\ncontent-le").unwrap(), None);

@@ -1,14 +1,15 @@
-//! What the system knows: which processors there are, and what a process has used of them.
+//! The machine's processors, and what a process has used of them and of the memory.
 
 use anyhow::{ensure, Context, Result};
+use procfs::process::{Process, Task};
 use rustix::thread::{sched_getaffinity, sched_setaffinity, CpuSet};
 use serde::Serialize;
 use std::{fs, io, thread};
 
-/// How Envoy calls its only worker thread.
+/// The name of Envoy's only worker thread.
 const WORKER: &str = "wrk:worker_0";
 
-/// Who runs on which processors.
+/// Which processors each part runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Processors {
     /// Envoy, all threads.
@@ -20,8 +21,7 @@ pub struct Processors {
 }
 
 impl Processors {
-    /// Those that this process may use, divided so that Envoy has one for itself. With only one there is
-    /// nothing to divide.
+    /// The processors that this process may use, divided so that Envoy has one for itself if there are two.
     pub fn divide() -> Result<Self> {
         let allowed = sched_getaffinity(None).map_err(io::Error::from)?;
         let all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
@@ -46,58 +46,37 @@ pub fn pin(processors: &[usize]) -> Result<()> {
     sched_setaffinity(None, &set).map_err(io::Error::from).context("cannot bind to a processor")
 }
 
-/// A thread of a process, for asking what it has used.
-#[derive(Clone, Copy, Debug)]
-pub struct Thread {
-    process: u32,
-    id: u32,
-}
+/// Envoy's only worker thread.
+#[derive(Debug)]
+pub struct Worker(Task);
 
-impl Thread {
-    /// Envoy's worker.
-    pub fn worker_of(process: u32) -> Result<Self> {
-        for entry in fs::read_dir(format!("/proc/{process}/task"))? {
-            let entry = entry?;
-            if fs::read_to_string(entry.path().join("comm")).unwrap_or_default().trim() == WORKER {
-                let id = entry.file_name().to_string_lossy().parse().context("a thread's id")?;
-                return Ok(Self { process, id });
-            }
-        }
-        anyhow::bail!("process {process} has no thread {WORKER:?}")
+impl Worker {
+    /// That of an Envoy process.
+    pub fn of(process: u32) -> Result<Self> {
+        let tasks = proc(process)?.tasks()?;
+        let named = |task: &Task| task.stat().is_ok_and(|stat| stat.comm == WORKER);
+        let worker = tasks.filter_map(Result::ok).find(named);
+        worker.map(Self).with_context(|| format!("process {process} has no thread {WORKER:?}"))
     }
 
-    /// The processor time that it has used so far, user and system, in nanoseconds.
+    /// The processor time that it has used, user and system, in nanoseconds.
     pub fn used(&self) -> Result<u64> {
-        let Self { process, id } = self;
-        // Exact to the nanosecond; `stat` counts the same in steps of 10 ms.
-        let path = format!("/proc/{process}/task/{id}/schedstat");
-        if let Some(exact) = fs::read_to_string(&path).ok().and_then(|text| first_number(&text)) {
-            return Ok(exact);
+        // Exact to the nanosecond; a kernel without it still has `stat`, in steps of 10 ms.
+        if let Ok(exact) = self.0.schedstat() {
+            return Ok(exact.sum_exec_runtime);
         }
-        let path = format!("/proc/{process}/task/{id}/stat");
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let ticks = ticks(&text).with_context(|| format!("{path} is not as expected"))?;
-        Ok(ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1))
+        let stat = self.0.stat()?;
+        Ok((stat.utime + stat.stime) * 1_000_000_000 / procfs::ticks_per_second().max(1))
     }
-}
-
-fn first_number(text: &str) -> Option<u64> {
-    text.split_whitespace().next()?.parse().ok()
-}
-
-/// `utime` plus `stime`, the 14th and 15th field. The second is a name in parentheses and may hold spaces.
-fn ticks(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let mut next = || fields.next()?.parse::<u64>().ok();
-    Some(next()? + next()?)
 }
 
 /// The memory of a process that is resident, in bytes.
 pub fn resident(process: u32) -> Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(first_number).context("no VmRSS")?;
-    Ok(kib * 1024)
+    Ok(proc(process)?.status()?.vmrss.context("no VmRSS")? * 1024)
+}
+
+fn proc(process: u32) -> Result<Process> {
+    Process::new(i32::try_from(process)?).with_context(|| format!("no process {process}"))
 }
 
 /// Where the figures were measured.
@@ -138,11 +117,5 @@ mod tests {
         assert_eq!(split(&[3]), [vec![3], vec![3], vec![3]]);
         assert_eq!(split(&[0, 1]), [vec![0], vec![1], vec![1]]);
         assert_eq!(split(&[0, 1, 2, 5]), [vec![0], vec![1], vec![2, 5]]);
-    }
-
-    #[test]
-    fn a_thread_with_an_odd_name_is_read() {
-        let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 100 0 0 0 12 30 0 0 20 0 1 0 5";
-        assert_eq!(ticks(stat), Some(42));
     }
 }

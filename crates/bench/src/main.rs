@@ -1,11 +1,12 @@
 //! The benchmark: pinroute, its Lua peers and an empty filter side by side in one Envoy with one worker.
 //!
-//! [`peers`] compares them, [`growth`] looks at how costs grow, [`resources`] at start-up and memory, and
-//! [`report`] writes it all down. What counts is the processor time of Envoy's worker thread for a request,
-//! above that of a chain without a filter just before and after: it does not depend on how busy the machine is
-//! otherwise as much as latency does.
+//! [`peers`] compares them, [`growth`] measures how costs grow, [`resources`] measures start-up and memory, and
+//! [`report`] writes the results. [`compare`] compares two builds of the module. The main figure is the processor time
+//! of Envoy's worker thread for a request, above that of a chain without a filter just before and after: it depends
+//! less than latency on what else the machine does.
 
 mod chain;
+mod compare;
 mod figure;
 mod goals;
 mod growth;
@@ -20,53 +21,49 @@ mod soak;
 mod turns;
 mod variants;
 
-use anyhow::{bail, Result};
+use anyhow::Result;
+use clap::Parser;
 use peers::Contest;
 use pinroute_testkit::paths::project_root;
 use report::Report;
 use rig::Bench;
 use scale::Scale;
-use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-const USAGE: &str = "\
-usage: pinroute-bench [--quick | --smoke] [--out DIR] [--publish]
-       pinroute-bench [--quick | --smoke] --only CHAIN,CHAIN,...
-       pinroute-bench --load CHAIN
-       pinroute-bench --soak
-  --quick      fewer rounds and points: a minute or two, for a look
-  --smoke      hardly any requests: whether it works at all
-  --out DIR    where figures, table and plots go; bench/results if not said
-  --publish    also to docs/benchmark.md and docs/benchmark-*.svg
-  --only ...   only compare these, and write nothing
-  --load CHAIN only keep a chain busy for 20 s, for a profiler, and print what it costs
-  --soak       only send ten million keys through each cache, and print Envoy's memory: a quarter of an hour";
-
+/// Measures pinroute, its Lua peers and an empty filter side by side in one Envoy.
+#[derive(Parser)]
+#[command(name = "pinroute-bench")]
 struct Options {
-    scale: Scale,
-    out: PathBuf,
+    /// Fewer rounds and points: a minute or two
+    #[arg(long, conflicts_with = "smoke")]
+    quick: bool,
+    /// Very few requests: only checks that everything works
+    #[arg(long)]
+    smoke: bool,
+    /// Where figures, table and plots are written [default: bench/results]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Also write docs/benchmark.md and docs/benchmark-*.svg
+    #[arg(long)]
     publish: bool,
-    only: Option<Vec<String>>,
+    /// Only compare these chains, and write nothing
+    #[arg(long, value_name = "CHAIN,...", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only compare dist/pinroute.wasm with another build of it, in the same run; write nothing. With --only some chains
+    #[arg(long, value_name = "OLD.wasm", conflicts_with_all = ["publish", "out"])]
+    compare: Option<PathBuf>,
+    /// Only keep a chain busy for 20 s, for a profiler, and print what it costs
+    #[arg(long, value_name = "CHAIN", conflicts_with_all = ["publish", "out", "only", "compare"])]
     load: Option<String>,
+    /// Only send ten million keys through each cache, and print Envoy's memory: a quarter of an hour
+    #[arg(long, conflicts_with_all = ["publish", "out", "only", "compare", "load"])]
     soak: bool,
 }
 
 fn main() -> ExitCode {
-    let words: Vec<String> = env::args().skip(1).collect();
-    if words.iter().any(|word| word == "--help" || word == "-h") {
-        println!("{USAGE}");
-        return ExitCode::SUCCESS;
-    }
-    let options = match options(words) {
-        Ok(options) => options,
-        Err(error) => {
-            eprintln!("pinroute-bench: {error}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(&options) {
+    match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("pinroute-bench: {error:#}");
@@ -75,60 +72,44 @@ fn main() -> ExitCode {
     }
 }
 
-fn options(words: Vec<String>) -> Result<Options> {
-    let mut options = Options {
-        scale: Scale::full(),
-        out: project_root().join("bench/results"),
-        publish: false,
-        only: None,
-        load: None,
-        soak: false,
-    };
-    let mut words = words.into_iter();
-    while let Some(word) = words.next() {
-        match (word.as_str(), words.len()) {
-            ("--quick", _) => options.scale = Scale::quick(),
-            ("--smoke", _) => options.scale = Scale::smoke(),
-            ("--soak", _) => options.soak = true,
-            ("--publish", _) => options.publish = true,
-            ("--out", 1..) => options.out = words.next().unwrap_or_default().into(),
-            ("--only", 1..) => {
-                options.only = words.next().map(|names| names.split(',').map(str::to_owned).collect());
-            }
-            ("--only", _) => bail!("--only needs the names of chains"),
-            ("--load", 1..) => options.load = words.next(),
-            ("--load", _) => bail!("--load needs the name of a chain"),
-            ("--out", _) => bail!("--out needs a folder"),
-            (other, _) => bail!("unknown argument {other:?}"),
-        }
-    }
-    Ok(options)
-}
-
-/// Processes are started from the main thread, so they end with it however that ends.
+/// Processes start from the main thread, so that they end with it in every case.
 fn run(options: &Options) -> Result<()> {
-    if let Some(chain) = &options.load {
-        return peers::load(&Bench::start()?, &options.scale, chain);
-    }
+    let scale = match (options.quick, options.smoke) {
+        (true, _) => Scale::quick(),
+        (_, true) => Scale::smoke(),
+        _ => Scale::full(),
+    };
     let start = Instant::now();
     let progress = |line: &str| println!("{:5.0} s  {line}", start.elapsed().as_secs_f64());
-    if options.soak {
-        return soak::soak(&Bench::start()?, &progress);
-    }
-    if let Some(only) = &options.only {
+    if let Some(chain) = &options.load {
+        peers::load(&Bench::start()?, &scale, chain)
+    } else if options.soak {
+        soak::soak(&Bench::start()?, &progress)
+    } else if let Some(old) = &options.compare {
+        println!("\n{}", compare::compare(&Bench::start()?, old, &options.only, &scale, &progress)?);
+        Ok(())
+    } else if options.only.is_empty() {
+        measure_all(options, &scale, &progress)
+    } else {
         let bench = Bench::start()?;
-        let contest = Contest::new(&bench, variants::named(bench.port(), only)?)?;
-        println!("\n{}", report::peers(&contest.run(&options.scale, &progress)?));
-        return Ok(());
+        let contest = Contest::new(&bench, variants::named(bench.port(), &options.only)?)?;
+        println!("\n{}", report::peers(&contest.run(&scale, &progress)?));
+        Ok(())
     }
-    let report = Report::measure(&options.scale, &progress)?;
-    println!("\n{}", report.summary());
-    report.write(&options.out)?;
-    println!("wrote {} after {:.0} s", options.out.display(), start.elapsed().as_secs_f64());
+}
+
+fn measure_all(options: &Options, scale: &Scale, progress: &dyn Fn(&str)) -> Result<()> {
+    let report = Report::measure(scale, progress)?;
+    println!("\n{}", report::summary(&report));
+    let write = |dir: &Path, all: bool| {
+        report::write(&report, dir, all)?;
+        progress(&format!("wrote {}", dir.display()));
+        anyhow::Ok(())
+    };
+    let root = project_root();
+    write(options.out.as_deref().unwrap_or(&root.join("bench/results")), true)?;
     if options.publish {
-        let docs = project_root().join("docs");
-        report.publish(&docs)?;
-        println!("wrote {}", docs.join("benchmark.md").display());
+        write(&root.join("docs"), false)?;
     }
     Ok(())
 }
@@ -138,13 +119,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_read_or_refused() {
-        let read = |words: &[&str]| options(words.iter().map(|word| (*word).to_owned()).collect());
-        let quick = read(&["--quick", "--out", "x", "--publish"]).unwrap();
-        assert_eq!((quick.scale.rounds, quick.out, quick.publish), (20, PathBuf::from("x"), true));
-        assert_eq!(read(&["--only", "a,b"]).unwrap().only.unwrap(), ["a", "b"]);
-        assert_eq!(read(&["--only"]).err().unwrap().to_string(), "--only needs the names of chains");
-        assert_eq!(read(&["--out"]).err().unwrap().to_string(), "--out needs a folder");
-        assert_eq!(read(&["--fast"]).err().unwrap().to_string(), r#"unknown argument "--fast""#);
+    fn options_are_parsed_or_rejected() {
+        let parse = |words: &str| Options::try_parse_from(words.split(' '));
+        let quick = parse("bench --quick --out x --publish").unwrap();
+        assert_eq!((quick.quick, quick.out, quick.publish), (true, Some(PathBuf::from("x")), true));
+        assert_eq!(parse("bench --compare old.wasm --only a,b").unwrap().only, ["a", "b"]);
+        for wrong in
+            ["--only", "--out", "--fast", "--quick --smoke", "--soak --publish", "--compare x --out y"]
+        {
+            assert!(parse(&format!("bench {wrong}")).is_err(), "{wrong}");
+        }
     }
 }

@@ -11,13 +11,13 @@ use pinroute_testkit::eventually;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-/// For live values to be fetched.
+/// For live values to arrive.
 const LIVE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How many chains are measured between two runs of the bare chain.
 const BETWEEN_BARES: usize = 2;
 
-/// How long a chain is kept busy for a profiler.
+/// How long a chain gets requests for a profiler.
 const BUSY: Duration = Duration::from_secs(20);
 
 /// A chain in all rounds.
@@ -27,8 +27,8 @@ pub struct Measured {
     pub name: String,
     /// For people.
     pub label: &'static str,
-    /// What its filter costs: µs of Envoy's processor time for each request, above the bare chain just before
-    /// and after.
+    /// The cost of its filter: µs of Envoy's processor time for each request, above the bare chain just before and
+    /// after.
     pub above_us: Figure,
     /// The same in each round.
     pub above_us_by_round: Vec<f64>,
@@ -46,7 +46,7 @@ pub struct Measured {
     pub alone_p99_us: Figure,
 }
 
-/// Keeps one chain busy for a while, so that it can be profiled.
+/// Sends requests to one chain for a while, so that it can be profiled.
 pub fn load(bench: &Bench, scale: &Scale, chain: &str) -> Result<()> {
     let variant = variants::named(bench.port(), &[chain.to_owned()])?;
     let contest = Contest::new(bench, variant)?;
@@ -124,7 +124,7 @@ fn bare() -> Variant {
     Variant { chain: Chain::new(BARE, Filter::None), label: "bare chain, no filter", keys: WARM }
 }
 
-/// Waits until so many plugins have fetched their live values.
+/// Waits until this many plugins have received their live values.
 pub fn wait_for_live(rig: &Rig<'_>, plugins: u64) -> Result<()> {
     eventually(LIVE_DEADLINE, || match rig.stat("wasmcustom.pinroute_runtime.updates") {
         Ok(updates) if updates >= plugins => Ok(()),

@@ -1,8 +1,8 @@
-//! What is measured on: the servers, an Envoy with its listeners, and the load generator.
+//! The parts of a measurement: the servers, an Envoy with its listeners, and the load generator.
 
 use crate::chain::{Bootstrap, Chain};
 use crate::load::{Connections, Generator, Keys, Series};
-use crate::machine::{pin, resident, Processors, Thread};
+use crate::machine::{pin, resident, Processors, Worker};
 use anyhow::{ensure, Context, Result};
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::envoy::{Envoy, EnvoyOptions};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub struct Bench {
     /// The load generator.
     pub generator: Generator,
-    /// Who runs where.
+    /// Which processors each part runs on.
     processors: Processors,
     /// Pushes live values.
     pub xds: Xds,
@@ -42,13 +42,13 @@ impl Bench {
         Ok(Self { generator: Generator::new()?, processors, xds, servers, _dns: dns })
     }
 
-    /// The port in the resolver's answers.
+    /// The port in the resolver's responses.
     pub fn port(&self) -> u16 {
         self.servers.port()
     }
 
-    /// Starts an Envoy with a listener for each chain. How long it took from the start of the process until
-    /// it was ready comes with it.
+    /// Starts an Envoy with a listener for each chain. Also returns the time from the start of the process until it was
+    /// ready.
     pub fn envoy(&self, workers: u32, chains: &[Chain]) -> Result<(Rig<'_>, Duration)> {
         self.envoy_showing(workers, chains, &[])
     }
@@ -92,12 +92,12 @@ pub struct Sample {
     pub p99_us: f64,
 }
 
-/// Open connections to a chain, kept for a whole comparison: what it costs to open and to close them is not
-/// what is measured.
+/// Open connections to a chain. They stay open for a whole comparison, so that the figures do not include opening and
+/// closing.
 #[derive(Debug)]
 pub struct Lane<'r> {
     chain: String,
-    worker: Thread,
+    worker: Worker,
     connections: Connections<'r>,
 }
 
@@ -128,7 +128,7 @@ impl Rig<'_> {
         let address = self.envoy.listener_addr(chain)?;
         Ok(Lane {
             chain: chain.to_owned(),
-            worker: Thread::worker_of(self.envoy.pid())?,
+            worker: Worker::of(self.envoy.pid())?,
             connections: self.bench.generator.connect(address, connections)?,
         })
     }
@@ -174,7 +174,7 @@ impl Rig<'_> {
         // HASH/1.40.0/Clean/RELEASE/BoringSSL
         let info: Value = serde_json::from_str(&self.envoy.admin_get("/server_info")?)?;
         let version = info.get("version").and_then(Value::as_str).and_then(|text| text.split('/').nth(1));
-        Ok(version.context("Envoy does not say its version")?.to_owned())
+        Ok(version.context("Envoy does not report its version")?.to_owned())
     }
 
     /// A counter or gauge of Envoy's.
@@ -202,12 +202,12 @@ mod tests {
         let keys =
             (0..500).map(|number| key(number * 7_919)).chain(["a%20b+c", "%c3%bc", "x"].map(str::to_owned));
         for raw in keys {
-            let decoded = pinroute_core::percent::decode_form(raw.as_bytes());
+            let decoded = pinroute_core::key::percent::decode_form(raw.as_bytes());
             let slot = IndexMode::Hash.slot(&decoded, 8) + 1;
             for client in &clients {
-                let answer = client.get(&format!("/join?client_id={raw}")).unwrap();
+                let response = client.get(&format!("/join?client_id={raw}")).unwrap();
                 let expected = format!("poc-routing-server-{slot}:8081");
-                assert_eq!(answer.header("x-authority"), Some(expected.as_str()), "{raw}");
+                assert_eq!(response.header("x-authority"), Some(expected.as_str()), "{raw}");
             }
         }
         rig.check().unwrap();

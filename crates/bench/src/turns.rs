@@ -1,5 +1,5 @@
-//! Chains measured in turn, with the bare one between them: the machine's speed drifts within seconds by more than
-//! some filters cost.
+//! Measures chains in turn, with the bare chain between them, because the machine's speed drifts within seconds by
+//! more than some filters cost.
 
 use crate::load::Keys;
 use crate::rig::{Lane, Rig, Sample};
@@ -19,7 +19,7 @@ pub struct Turns {
     pub connections: usize,
     /// Each runs every chain once.
     pub rounds: usize,
-    /// Requests to each chain before all that: JIT compilers and memories are done then.
+    /// Requests to each chain before the first round, so that JIT compilers are done and caches are full.
     pub first_warm_up: u64,
     /// Requests that one run measures.
     pub requests: u64,
@@ -48,16 +48,21 @@ pub fn in_turn(rig: &Rig<'_>, lines: &[Line<'_>], turns: &Turns) -> Result<Vec<V
         lanes.push((lane, keys, Vec::with_capacity(turns.rounds)));
     }
     let mut bares = Vec::new();
-    for _ in 0..turns.rounds {
+    for round in 0..turns.rounds {
         let mut before = bare.run(warm_up, turns.requests, WARM)?;
         for few in lanes.chunks_mut(turns.between_bares.max(1)) {
-            let measured: Vec<Sample> = few
+            // Every second round in the opposite order, so that no chain of a group is always the first.
+            let mut order: Vec<_> = few.iter_mut().collect();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            let measured: Vec<Sample> = order
                 .iter_mut()
                 .map(|(lane, keys, _)| lane.run(warm_up, turns.requests, *keys))
                 .collect::<Result<_>>()?;
             let after = bare.run(warm_up, turns.requests, WARM)?;
             let base = (before.cpu_us + after.cpu_us) / 2.0;
-            for ((_, _, runs), sample) in few.iter_mut().zip(measured) {
+            for ((_, _, runs), sample) in order.into_iter().zip(measured) {
                 runs.push(Run { sample, above_us: sample.cpu_us - base });
             }
             bares.push(Run { sample: before, above_us: 0.0 });

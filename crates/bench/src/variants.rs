@@ -20,7 +20,7 @@ pub struct Variant {
     pub keys: Keys,
 }
 
-/// The chain without a filter, which all others are held against.
+/// The chain without a filter, which the others are compared with.
 pub const BARE: &str = "bare";
 
 /// All variants but the bare chain. `port` is the resolver's.
@@ -32,15 +32,15 @@ pub fn all(port: u16) -> Result<Vec<Variant>> {
     let cache = json!({ "ttl": "60s", "max_entries": 10_000, "negative_ttl": "1s", "stale_if_error": "60s" });
     let lua_shuffle = script("envoy/lua/shuffle_shard.lua")?;
     Ok(vec![
-        new("wasm-empty", "Wasm, empty: the limit", WARM, Filter::Least("nothing")),
+        new("wasm-empty", "Wasm, empty: the limit", WARM, Filter::least("nothing")),
         new(
             "wasm-route",
             "Wasm, reads :path and replaces :authority, no logic",
             WARM,
-            Filter::Least("route"),
+            Filter::least("route"),
         ),
-        new("wasm-shard", "Wasm, reads two headers and sets four, no logic", WARM, Filter::Least("shard")),
-        new("wasm-ask", "Wasm, asks the resolver, no logic, every key new", Keys::New, Filter::Least("ask")),
+        new("wasm-shard", "Wasm, reads two headers and sets four, no logic", WARM, Filter::least("shard")),
+        new("wasm-ask", "Wasm, asks the resolver, no logic, every key new", Keys::New, Filter::least("ask")),
         new("lua-empty", "Lua, empty", WARM, lua("bench/lua/empty.lua")?),
         new("lua-resolve", "Lua, resolve", WARM, lua("envoy/lua/routing.lua")?),
         new("resolve-warm", "pinroute, resolve, cached", WARM, resolve(port, Some(&cache))),
@@ -105,7 +105,7 @@ pub fn named(port: u16, names: &[String]) -> Result<Vec<Variant>> {
 /// The resource with live values.
 pub const RUNTIME: &str = "runtime";
 
-/// What it says.
+/// Its values.
 pub fn runtime() -> Value {
     let customers: serde_json::Map<String, Value> =
         (0..10).map(|number| (crate::load::key(number * 10), json!({ "shard_size": 2 }))).collect();
@@ -120,7 +120,7 @@ pub fn resolve(port: u16, cache: Option<&Value>) -> Filter {
     if let (Some(cache), Some(resolve)) = (cache, resolve.as_object_mut()) {
         resolve.insert("cache".to_owned(), cache.clone());
     }
-    Filter::Pinroute(json!({
+    Filter::pinroute(json!({
         "key": { "query": "client_id" },
         "path_prefix": "/join",
         "resolve": resolve,
@@ -160,7 +160,7 @@ fn with_runtime(mut config: Value, resource: Option<&str>) -> Filter {
         let rtds = json!({ "cluster": XDS_CLUSTER, "resource": resource });
         config.insert("runtime".to_owned(), json!({ "prefix": "shuffle_sharding", "rtds": rtds }));
     }
-    Filter::Pinroute(config)
+    Filter::pinroute(config)
 }
 
 /// The Lua shuffle for so many hosts.
@@ -171,7 +171,7 @@ pub fn lua_shuffle_of(hosts: u64) -> Result<Filter> {
     Ok(Filter::Lua(changed))
 }
 
-/// The script that asks the resolver, carrying the headers on that pinroute carries on.
+/// The script that calls the resolver, with the tracing headers that pinroute passes on.
 fn traced(script: &str) -> Result<String> {
     let authority = "    [\":authority\"] = \"resolver\",\n";
     ensure!(script.contains(authority), "no headers of a call");
@@ -180,7 +180,7 @@ fn traced(script: &str) -> Result<String> {
     Ok(script.replace(authority, &format!("{authority}{}", carried.concat())))
 }
 
-/// The script without its response half, and without what that half is told.
+/// The script without its response half, and without the metadata for that half.
 fn without_response(script: &str) -> Result<String> {
     let (request, _) = script.split_once("function envoy_on_response").context("no response half")?;
     let kept: Vec<&str> = request.lines().filter(|line| !line.contains("dynamicMetadata")).collect();
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn the_filters_configurations_are_right() {
         for variant in all(8081).unwrap() {
-            if let Filter::Pinroute(config) = variant.chain.filter {
+            if let Some(config) = variant.chain.filter.pinroute_config() {
                 config::parse(config.to_string().as_bytes()).expect(variant.label);
             }
         }

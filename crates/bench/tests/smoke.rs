@@ -1,14 +1,14 @@
 //! That the benchmark runs and writes down what it measured.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use pinroute_testkit::paths::PrivateDir;
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
+use tempfile::TempDir;
 
 #[test]
 fn everything_is_measured_and_written() {
-    let dir = PrivateDir::new("bench").unwrap();
+    let dir = TempDir::new().unwrap();
     let bench = env!("CARGO_BIN_EXE_pinroute-bench");
     let output = Command::new(bench).arg("--smoke").arg("--out").arg(dir.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

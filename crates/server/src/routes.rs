@@ -11,8 +11,8 @@ use axum::http::{header, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::Router;
-use pinroute_core::percent::decode_form;
-use pinroute_core::query::raw_param;
+use pinroute_core::key::percent::decode_form;
+use pinroute_core::key::query::raw_param;
 use serde::Serialize;
 
 use crate::identity::Identity;

@@ -1,4 +1,4 @@
-//! A DNS server inside the process, for names that exist nowhere else.
+//! A DNS server in this process, for the names of the tests.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,20 +16,20 @@ use hickory_server::Server;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
 
-use crate::locked;
+use crate::sync::locked;
 
-/// Seconds a client may keep an answer. As low as it goes without meaning "ask every time".
+/// Seconds that a client may cache a response. 0 would mean: do not cache.
 const TTL: u32 = 1;
-/// How often a port that is free for TCP may turn out to be taken for UDP.
+/// Ports to try. A port that is free for TCP may be in use for UDP.
 const BIND_ATTEMPTS: usize = 20;
 /// An idle TCP connection is closed after this.
 const TCP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Answers a TCP connection may have waiting.
+/// Responses that may wait on a TCP connection.
 const TCP_BUFFER: usize = 32;
 
 /// A server on 127.0.0.1, UDP and TCP on the same free port, until it is dropped.
 ///
-/// `A` queries for a known name get its addresses, other types an empty answer; an unknown name gets
+/// An `A` query for a known name gets its addresses, a query of another type an empty response. An unknown name gets
 /// NXDOMAIN. Names are compared without regard to case or a final dot.
 #[derive(Debug)]
 pub struct Dns {
@@ -46,7 +46,7 @@ struct Names {
 }
 
 impl Dns {
-    /// Starts a server that knows no name yet.
+    /// Starts a server without names.
     ///
     /// # Errors
     /// If no port can be bound.
@@ -69,7 +69,7 @@ impl Dns {
         Ok(Self { addr, names, _runtime: runtime })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -80,12 +80,12 @@ impl Dns {
         locked(&self.names).addresses.insert(canonical(name), addresses.to_vec());
     }
 
-    /// Forgets a name: queries for it get NXDOMAIN.
+    /// Removes a name: queries for it get NXDOMAIN.
     pub fn remove(&self, name: &str) {
         locked(&self.names).addresses.remove(&canonical(name));
     }
 
-    /// Queries for this name so far, of any type and whether or not it was known.
+    /// The number of queries for this name so far, of any type, known or not.
     #[must_use]
     pub fn queries(&self, name: &str) -> usize {
         locked(&self.names).queries.get(&canonical(name)).copied().unwrap_or_default()
@@ -113,8 +113,8 @@ struct Handler {
 }
 
 impl Handler {
-    /// What to answer to the one question of `request`.
-    fn answer(&self, request: &Request) -> (ResponseCode, Vec<Record>) {
+    /// The response to the one question of `request`.
+    fn response(&self, request: &Request) -> (ResponseCode, Vec<Record>) {
         let Ok(info) = request.request_info() else { return (ResponseCode::FormErr, Vec::new()) };
         if request.metadata.op_code != OpCode::Query {
             return (ResponseCode::NotImp, Vec::new());
@@ -126,7 +126,7 @@ impl Handler {
         if info.query.query_type() != RecordType::A {
             return (ResponseCode::NoError, Vec::new());
         }
-        // With the case of the question, which some clients vary at random and check.
+        // In the upper and lower case of the query: some clients vary it at random and compare.
         let owner: Name = info.query.original().name().clone();
         let record = |address: &Ipv4Addr| Record::from_rdata(owner.clone(), TTL, RData::A((*address).into()));
         (ResponseCode::NoError, addresses.iter().map(record).collect())
@@ -140,12 +140,12 @@ impl RequestHandler for Handler {
         request: &Request,
         mut response_handle: R,
     ) -> ResponseInfo {
-        let (code, records) = self.answer(request);
+        let (code, records) = self.response(request);
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.response_code = code;
         metadata.authoritative = true;
         metadata.recursion_available = true;
-        // Who sends EDNS says how large an answer may be, and expects EDNS back.
+        // A client that sends EDNS names the largest response it accepts, and expects EDNS in the response.
         let edns = request.edns.as_ref().map(|asked| {
             let mut edns = Edns::new();
             edns.set_max_payload(asked.max_payload());
@@ -155,7 +155,7 @@ impl RequestHandler for Handler {
         let response = builder.build(metadata, &records, [], [], []);
         match response_handle.send_response(response).await {
             Ok(info) => info,
-            // The client has gone, or its address is no more. It will ask again if it cares.
+            // The client is gone. It repeats the query if it still needs the response.
             Err(_) => {
                 let mut metadata = Metadata::new(request.metadata.id, MessageType::Response, OpCode::Query);
                 metadata.response_code = ResponseCode::ServFail;
@@ -173,9 +173,9 @@ mod tests {
     use hickory_proto::op::{Message, Query};
 
     use super::*;
-    use crate::eventually;
+    use crate::poll::eventually;
 
-    fn question(name: &str, kind: RecordType) -> Vec<u8> {
+    fn query(name: &str, kind: RecordType) -> Vec<u8> {
         let mut message = Message::query();
         message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
         message.to_vec().unwrap()
@@ -184,7 +184,7 @@ mod tests {
     fn ask(dns: &Dns, name: &str, kind: RecordType) -> (ResponseCode, Vec<Ipv4Addr>) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        socket.send_to(&question(name, kind), dns.addr()).unwrap();
+        socket.send_to(&query(name, kind), dns.addr()).unwrap();
         let mut buffer = [0; 4096];
         let (length, _) = socket.recv_from(&mut buffer).unwrap();
         parsed(&buffer[..length])
@@ -222,7 +222,7 @@ mod tests {
         let dns = Dns::start().unwrap();
         let addresses: Vec<Ipv4Addr> = (1..=100).map(|i| Ipv4Addr::new(127, 1, 2, i)).collect();
         dns.set("many", &addresses);
-        let asked = question("many.", RecordType::A);
+        let asked = query("many.", RecordType::A);
         let mut stream = TcpStream::connect(dns.addr()).unwrap();
         stream.write_all(&u16::try_from(asked.len()).unwrap().to_be_bytes()).unwrap();
         stream.write_all(&asked).unwrap();
@@ -238,7 +238,7 @@ mod tests {
         let dns = Dns::start().unwrap();
         let addr = dns.addr();
         drop(dns);
-        // A test beside this one may hold copies of all sockets for a moment, while it starts a process.
+        // Another test that starts a process at this moment may hold copies of all sockets.
         eventually(Duration::from_secs(10), || UdpSocket::bind(addr).map(drop).map_err(|e| e.to_string()))
             .unwrap();
     }

@@ -1,4 +1,4 @@
-//! A small HTTP client for tests: it shows what came back and judges nothing.
+//! A small HTTP client for tests. No status is an error.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use ureq::config::AutoHeaderValue;
 use ureq::http::Request;
 use ureq::Agent;
 
-/// For one whole call. Far above any timeout a test waits for.
+/// For one call. Far above the timeouts that tests wait for.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// A body larger than this is an error in the test, not something to read.
+/// A larger body is an error in the test.
 const BODY_LIMIT: u64 = 64 << 20;
 
 /// Keeps connections alive, follows no redirect, uses no proxy, and treats every status alike.
@@ -20,12 +20,12 @@ pub struct Client {
     base: String,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// Names in lower case, in the order they came; a repeated header is there repeatedly.
+    /// Names in lower case, in the order of the response; a repeated header has several entries.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body, whole.
     pub body: Vec<u8>,
@@ -57,7 +57,7 @@ impl Client {
     /// `GET path`; the path begins with a slash and may have a query.
     ///
     /// # Errors
-    /// If no complete answer came.
+    /// If no complete response came.
     pub fn get(&self, path: &str) -> Result<Response> {
         self.request("GET", path, &[], b"")
     }
@@ -65,8 +65,8 @@ impl Client {
     /// Any request. Without a body there is no `content-length` either. A `host` header may be given.
     ///
     /// # Errors
-    /// If no complete answer came, or if the request is one this client cannot express: then use
-    /// [`Lab::raw`](crate::lab::Lab::raw).
+    /// If no complete response came, or if this client cannot express the request: then use
+    /// [`TestEnv::raw`](crate::env::TestEnv::raw).
     pub fn request(
         &self,
         method: &str,
@@ -79,12 +79,12 @@ impl Client {
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
-        let answer = if body.is_empty() {
+        let response = if body.is_empty() {
             self.agent.run(builder.body(()).with_context(context)?)
         } else {
             self.agent.run(builder.body(body).with_context(context)?)
         };
-        let (parts, mut body) = answer.with_context(context)?.into_parts();
+        let (parts, mut body) = response.with_context(context)?.into_parts();
         Ok(Response {
             status: parts.status.as_u16(),
             headers: parts

@@ -1,12 +1,7 @@
-//! Where things are: the project, what it ships, and private folders for what runs.
+//! Where the project's files are.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::env;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::{env, fs, io, process};
-
-use anyhow::{Context, Result};
 
 /// The project's root: `$PINROUTE_ROOT`, else where this crate was compiled.
 #[must_use]
@@ -20,7 +15,7 @@ pub fn project_root() -> PathBuf {
     }
 }
 
-/// The filter as `make wasm` leaves it. It may not exist.
+/// The filter that `make wasm` builds. It may not exist.
 #[must_use]
 pub fn wasm() -> PathBuf {
     project_root().join("dist/pinroute.wasm")
@@ -32,57 +27,9 @@ pub fn shipped_configs() -> PathBuf {
     project_root().join("envoy")
 }
 
-/// A folder only this user can read, gone with the value.
-#[derive(Debug)]
-pub struct PrivateDir {
-    path: PathBuf,
-}
-
-impl PrivateDir {
-    /// Makes a folder under the system's temporary one.
-    ///
-    /// # Errors
-    /// If that cannot be written.
-    pub fn new(purpose: &str) -> Result<Self> {
-        static COUNTER: AtomicU32 = AtomicU32::new(0);
-        loop {
-            let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let path = env::temp_dir().join(format!("pinroute-{purpose}-{}-{count}", process::id()));
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self { path }),
-                // Left by a killed process that had our id: take the next number.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error).with_context(|| format!("cannot make {}", path.display())),
-            }
-        }
-    }
-
-    /// The folder.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for PrivateDir {
-    fn drop(&mut self) {
-        // Nobody to tell; the system clears its temporary folder anyway.
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_private_dir_goes_with_its_value() {
-        let dir = PrivateDir::new("test").unwrap();
-        let path = dir.path().to_owned();
-        fs::write(path.join("file"), "x").unwrap();
-        drop(dir);
-        assert!(!path.exists());
-    }
 
     #[test]
     fn the_root_holds_what_is_shipped() {

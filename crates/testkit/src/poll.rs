@@ -1,21 +1,21 @@
-//! Waiting for something to become true, without sleeping longer than needed.
+//! Waits for a condition, without sleeping longer than needed.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
 
-/// Between two tries. Short against what is waited for (processes, DNS, counters), long against what a
-/// try costs.
+/// The time between two tries: short compared with what tests wait for (processes, DNS, counters), and long compared
+/// with the time of a try.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Calls `probe` every 10 ms until it gives a value.
 ///
-/// A probe that is not there yet returns what it saw as its error, for instance
+/// While the condition is not met, `probe` returns the value it saw as its error, for instance
 /// `Err(format!("{count} of 3 requests"))`.
 ///
 /// # Errors
-/// After `deadline`, with what the probe saw last.
+/// After `deadline`, with the last value that the probe saw.
 pub fn eventually<T>(deadline: Duration, mut probe: impl FnMut() -> Result<T, String>) -> Result<T> {
     let start = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! A child process with its output in a file, that cannot outlive who started it.
+//! A child process that writes its output to a file and ends with the thread that started it.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,7 +11,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use rustix::process::{getppid, kill_process, set_parent_process_death_signal, Pid, Signal};
 
-use crate::locked;
+use crate::sync::locked;
 
 /// A running child. Dropping it kills it; in a panicking test its output is printed too.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub struct Process {
 impl Process {
     /// Starts `command` with both its outputs appended to the file `log`.
     ///
-    /// The kernel kills the child when the calling **thread** ends, whatever the reason. The child gets
-    /// a process group of its own, so a Ctrl-C at the terminal reaches only who started it.
+    /// The kernel kills the child when the calling **thread** ends, for any reason. The child gets a process group of
+    /// its own, so that Ctrl-C at the terminal does not reach it.
     ///
     /// # Errors
     /// If the file cannot be written or the program cannot be run; the message names both.
@@ -53,7 +53,7 @@ impl Process {
     /// How it ended, or `None` while it runs.
     ///
     /// # Errors
-    /// If the system cannot tell.
+    /// If the system call fails.
     pub fn exited(&self) -> Result<Option<ExitStatus>> {
         Ok(locked(&self.child).try_wait()?)
     }
@@ -64,7 +64,7 @@ impl Process {
     /// If the system refuses.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let mut child = locked(&self.child);
-        // Not reaped yet, so the id cannot belong to somebody else meanwhile.
+        // The process has not been waited for, so no other process can have its id.
         if child.try_wait()?.is_none() {
             let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("process id 0")?;
             kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.name))?;
@@ -83,7 +83,7 @@ impl Process {
         Ok(())
     }
 
-    /// All it has written so far.
+    /// Its output so far.
     #[must_use]
     pub fn log(&self) -> String {
         read_lossy(&self.log)
@@ -100,7 +100,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself, which is no reason to complain here.
+        // It fails if the process has ended by itself.
         let _ = self.kill();
         if thread::panicking() {
             eprintln!("--- output of {} ---\n{}--- end of {} ---", self.name, self.log(), self.name);
@@ -118,7 +118,7 @@ pub(crate) fn die_with_this_thread(command: &mut Command) {
     let parent = std::process::id();
     let hook = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The parent may have gone before the line above; then nobody would ever send the signal.
+        // If the parent ended before the line above, the kernel will not send the signal.
         if getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()) == Some(parent) {
             Ok(())
         } else {
@@ -137,17 +137,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::eventually;
-    use crate::paths::PrivateDir;
+    use crate::poll::eventually;
+    use tempfile::TempDir;
 
-    fn sleeper(dir: &PrivateDir) -> Process {
+    fn sleeper(dir: &TempDir) -> Process {
         let mut command = Command::new("sleep");
         Process::spawn("sleeper", command.arg("600"), dir.path().join("log")).unwrap()
     }
 
     fn gone(pid: u32) -> Result<(), String> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // A killed child that nobody has waited for yet stays as a zombie, Z.
+        // A killed child stays as a zombie, Z, until its parent waits for it.
         if stat.is_empty() || stat.contains(") Z ") {
             Ok(())
         } else {
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn keeps_the_output_and_the_status() {
-        let dir = PrivateDir::new("process").unwrap();
+        let dir = TempDir::new().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "echo one; echo two >&2; echo three; exit 7"]);
         let process = Process::spawn("talker", &mut command, dir.path().join("log")).unwrap();
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn ends_with_its_value() {
-        let dir = PrivateDir::new("process").unwrap();
+        let dir = TempDir::new().unwrap();
         let process = sleeper(&dir);
         let pid = process.pid();
         assert!(process.exited().unwrap().is_none());
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn ends_with_the_thread_that_started_it() {
-        let dir = PrivateDir::new("process").unwrap();
+        let dir = TempDir::new().unwrap();
         let pid = thread::scope(|scope| {
             // Forgotten, so that no destructor can be what kills it.
             let start = || {
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn names_what_cannot_be_started() {
-        let dir = PrivateDir::new("process").unwrap();
+        let dir = TempDir::new().unwrap();
         let mut command = Command::new("/no/such/program");
         let error = Process::spawn("ghost", &mut command, dir.path().join("log")).unwrap_err();
         assert_eq!(error.to_string(), "cannot start ghost (/no/such/program)");

@@ -11,10 +11,10 @@ use std::{env, io, process};
 use anyhow::{bail, ensure, Context, Result};
 
 use crate::dns::Dns;
-use crate::eventually;
 use crate::http::Client;
-use crate::paths::PrivateDir;
+use crate::poll::eventually;
 use crate::process::Process;
+use tempfile::TempDir;
 
 /// Names are `PREFIX-1`, `PREFIX-2`, …, as Docker Compose would number containers.
 pub const PREFIX: &str = "poc-routing-server";
@@ -55,7 +55,7 @@ pub struct Servers {
     first: SocketAddrV4,
     processes: Vec<Process>,
     /// Holds the logs, so it goes last.
-    dir: PrivateDir,
+    dir: TempDir,
 }
 
 impl Servers {
@@ -75,7 +75,7 @@ impl Servers {
                 Some(first) => first,
                 None => free_addresses(count)?,
             };
-            let dir = PrivateDir::new("servers")?;
+            let dir = TempDir::new()?;
             let (binary, options) = (binary.clone(), options.clone());
             let mut servers = Self { binary, options, first, processes: Vec::new(), dir };
             match servers.start_all(count) {
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn looks_above_the_running_program() {
-        let dir = PrivateDir::new("above").unwrap();
+        let dir = TempDir::new().unwrap();
         std::fs::create_dir(dir.path().join("deps")).unwrap();
         std::fs::write(dir.path().join(BINARY), "").unwrap();
         let test = dir.path().join("deps/test-123");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pinroute_testkit::envoy::{Envoy, EnvoyOptions};
 use pinroute_testkit::eventually;
-use pinroute_testkit::scripted::{Script, Scripted};
+use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use pinroute_testkit::xds::envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use pinroute_testkit::xds::envoy_types::pb::google::protobuf::Any;
 use pinroute_testkit::xds::{EdsCluster, WasmFilter, Xds, CLUSTER, ENDPOINTS, EXTENSION_CONFIG, RUNTIME};
@@ -131,7 +131,7 @@ fn runtime_survives_the_server() {
 
 #[test]
 fn clusters_and_endpoints_are_pushed() {
-    let upstream = Scripted::start(|_, _| Script::ok("hello")).unwrap();
+    let upstream = FakeResolver::start(|_, _| FakeResponse::ok("hello")).unwrap();
     let xds = Xds::start().unwrap();
     let cluster = EdsCluster::new("servers").metadata(json!({"shards": 8})).subsets("host_id");
     xds.set_cluster(&cluster).unwrap();

@@ -1,11 +1,12 @@
 //! The page.
 
-use super::Report;
+use super::results::Report;
 use crate::figure::Figure;
 use crate::growth::Plot;
 use crate::peers::Measured;
-use pinroute_testkit::svg::grouped;
-use std::fmt::Write;
+use crate::resources::Resources;
+use crate::variants::BARE;
+use pinroute_report::{grouped, table};
 
 /// `docs/benchmark.md`.
 pub fn page(report: &Report) -> String {
@@ -74,102 +75,70 @@ memory each of four further workers takes, after some requests.
         growth_rounds = scale.growth.rounds,
         growth_requests = grouped(scale.growth.requests),
         growth = report.growth.iter().map(growth).collect::<Vec<_>>().join("\n"),
-        resources = resources(report),
+        resources = resources(&report.resources),
     )
 }
 
 /// The table of the chains.
 pub fn peers(measured: &[Measured]) -> String {
-    let mut table =
-        header(&["chain", "CPU, µs", "requests/s", "p50, µs", "p99, µs", "alone: p50, µs", "alone: p99, µs"]);
-    for one in measured {
-        let cpu = if one.name == crate::variants::BARE {
+    let header = ["chain", "CPU, µs", "requests/s", "p50, µs", "p99, µs", "alone: p50, µs", "alone: p99, µs"];
+    let rows = measured.iter().map(|one| {
+        let cpu = if one.name == BARE {
             format!("{:.1} in all", one.cpu_us.median)
         } else {
             spread(&one.above_us, 1)
         };
-        row(
-            &mut table,
-            &[
-                one.label.to_owned(),
-                cpu,
-                grouped(one.per_second.median as u64),
-                format!("{:.0}", one.p50_us.median),
-                format!("{:.0}", one.p99_us.median),
-                format!("{:.0}", one.alone_p50_us.median),
-                format!("{:.0}", one.alone_p99_us.median),
-            ],
-        );
-    }
-    table
+        let latencies = [&one.p50_us, &one.p99_us, &one.alone_p50_us, &one.alone_p99_us];
+        let mut cells = vec![one.label.to_owned(), cpu, grouped(one.per_second.median as u64)];
+        cells.extend(latencies.map(|figure| format!("{:.0}", figure.median)));
+        cells
+    });
+    table(&header, rows)
 }
 
 /// The table of the goals.
 pub fn goals(report: &Report) -> String {
-    let mut table = header(&["ratio of CPU", "measured", "goal", ""]);
-    for goal in &report.goals {
+    let rows = report.goals.iter().map(|goal| {
         let met = if goal.met { "met" } else { "**missed**" };
-        row(
-            &mut table,
-            &[goal.what.to_owned(), spread(&goal.ratio, 2), format!("≤ {:.2}", goal.most), met.to_owned()],
-        );
-    }
-    table
+        vec![goal.what.to_owned(), spread(&goal.ratio, 2), format!("≤ {:.2}", goal.most), met.to_owned()]
+    });
+    table(&["ratio of CPU", "measured", "goal", ""], rows)
 }
 
 /// The table of start-up and memory.
-pub fn resources(report: &Report) -> String {
-    let mut table = header(&[
-        "filter",
-        "start-up, ms",
-        "memory per worker, MiB",
-        "Envoy with one worker, MiB",
-        "module, KiB",
-    ]);
-    for one in &report.resources {
-        let module =
-            one.module_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1024.0));
-        row(
-            &mut table,
-            &[
-                one.label.to_owned(),
-                spread(&one.start_ms, 0),
-                spread(&one.worker_mib, 1),
-                spread(&one.resident_mib, 0),
-                module,
-            ],
-        );
-    }
-    table
+pub fn resources(used: &[Resources]) -> String {
+    let header =
+        ["filter", "start-up, ms", "memory per worker, MiB", "Envoy with one worker, MiB", "module, KiB"];
+    let rows = used.iter().map(|one| {
+        let module = one.module_bytes.map(|bytes| format!("{:.0}", bytes as f64 / 1024.0));
+        vec![
+            one.label.clone(),
+            spread(&one.start_ms, 0),
+            spread(&one.worker_mib, 1),
+            spread(&one.resident_mib, 0),
+            module.unwrap_or_else(|| "-".to_owned()),
+        ]
+    });
+    table(&header, rows)
 }
 
 fn growth(plot: &Plot) -> String {
-    let mut cells = vec![plot.x_label];
-    cells.extend(&plot.lines);
-    cells.push("Envoy's memory then, MiB");
-    let mut table = header(&cells);
-    for point in &plot.points {
+    let mut header = vec![plot.x_label];
+    header.extend(&plot.lines);
+    header.push("Envoy's memory then, MiB");
+    let rows = plot.points.iter().map(|point| {
         let mut cells = vec![grouped(point.x)];
         cells.extend(point.above_us.iter().map(|figure| spread(figure, 1)));
         cells.push(format!("{:.0}", point.memory_mib));
-        row(&mut table, &cells);
-    }
-    format!("### {}\n\n{table}", plot.title)
+        cells
+    });
+    format!("### {}\n\n{}", plot.title, table(&header, rows))
 }
 
-/// The median, and the range behind it.
-fn spread(figure: &Figure, digits: usize) -> String {
+/// The median, and the range in parentheses.
+pub fn spread(figure: &Figure, digits: usize) -> String {
     let Figure { median, low, high } = figure;
     format!("{median:.digits$} ({low:.digits$}–{high:.digits$})")
-}
-
-fn header(cells: &[&str]) -> String {
-    format!("| {} |\n|---|{}\n", cells.join(" | "), "---:|".repeat(cells.len().saturating_sub(1)))
-}
-
-fn row(table: &mut String, cells: &[String]) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(table, "| {} |", cells.join(" | "));
 }
 
 #[cfg(test)]
@@ -177,8 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_readable() {
-        assert_eq!([7, 999, 20_000, 1_000_000].map(grouped), ["7", "999", "20,000", "1,000,000"]);
+    fn a_figure_shows_its_median_and_its_range() {
         assert_eq!(spread(&Figure { median: 4.25, low: 4.0, high: 5.0 }, 1), "4.2 (4.0–5.0)");
     }
 }

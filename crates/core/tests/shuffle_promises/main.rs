@@ -10,7 +10,7 @@ mod exact;
 mod families;
 mod rendezvous;
 mod stats;
-#[path = "../../../testkit/src/isolation/theory.rs"]
+#[path = "../../../../xtask/src/isolation/theory.rs"]
 mod theory;
 
 use pinroute_core::shard::{Algorithm, Assigner, Hosts, Scratch};

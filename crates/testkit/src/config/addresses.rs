@@ -1,4 +1,4 @@
-//! Which address of a document becomes which.
+//! The addresses of a document, and what replaces them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ impl From<(&str, u16)> for Address {
     }
 }
 
-/// Rules by which addresses are replaced. The first that fits an address counts.
+/// Rules to replace addresses. The first rule that fits an address applies.
 #[derive(Debug, Clone, Default)]
 pub struct AddressMap {
     rules: Vec<Rule>,
@@ -65,7 +65,7 @@ impl AddressMap {
         self
     }
 
-    /// Every address with this port becomes another one, whatever its host.
+    /// Every address with this port becomes another one.
     #[must_use]
     pub fn replace_port(mut self, from: u16, to: impl Into<Address>) -> Self {
         self.rules.push(Rule { host: None, port: from, to: to.into(), keep_host: false });

@@ -10,7 +10,7 @@ use super::addresses::{Address, AddressMap};
 use super::tree::{find_all, find_mut, text, walk};
 use crate::paths;
 
-/// Where the shipped configurations expect their files: inside the container.
+/// The folder of the files in the container, which the shipped configurations name.
 const FILES: &str = "/etc/envoy/";
 /// The Wasm filter's type, without which a filter has no plugin configuration.
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
@@ -33,7 +33,7 @@ impl Shipped {
         Self::parse(name, &yaml)
     }
 
-    /// Reads a document that is no file; `name` is for messages.
+    /// Parses a document; messages show `name`.
     ///
     /// # Errors
     /// If it is no YAML.
@@ -71,13 +71,13 @@ impl Shipped {
         &self.document
     }
 
-    /// Changes the document in any way. It is only looked at by Envoy.
+    /// Changes the document in any way. Only Envoy checks the result.
     pub fn edit(&mut self, change: impl FnOnce(&mut Value)) -> &mut Self {
         change(&mut self.document);
         self
     }
 
-    /// Every value that stands under `key`, anywhere in the document.
+    /// Every value of the field `key`, anywhere in the document.
     #[must_use]
     pub fn find_all(&self, key: &str) -> Vec<&Value> {
         let mut found = Vec::new();
@@ -87,7 +87,7 @@ impl Shipped {
 
     // === Addresses and files ===
 
-    /// Replaces every `socket_address` by what the map says.
+    /// Replaces every `socket_address` by means of the map.
     ///
     /// # Errors
     /// If the map does not cover one; the message names it.
@@ -123,7 +123,7 @@ impl Shipped {
     /// `dist/`, any other `/etc/envoy/X` by `envoy/X`.
     ///
     /// # Errors
-    /// If such a file does not exist; for the filter the message says how to make it.
+    /// If such a file does not exist; for the filter the message names the command that builds it.
     pub fn replace_files(&mut self) -> Result<&mut Self> {
         let mut missing = None;
         walk(&mut self.document, &mut |value| {
@@ -202,7 +202,7 @@ impl Shipped {
         self.plugin_config_text(filter, &config.to_string())
     }
 
-    /// Gives a Wasm filter any text as its configuration, be it JSON or not.
+    /// Gives a Wasm filter any text as its configuration, valid JSON or not.
     ///
     /// # Errors
     /// If there is no such filter, or if it is not Wasm.
@@ -248,7 +248,7 @@ fn with_port(text: &str, from: u16, to: u16) -> String {
     let mut parts = text.split(from.as_str());
     let mut result = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        // A longer number that begins like ours.
+        // A longer number that begins with the same digits.
         let longer = part.starts_with(|c: char| c.is_ascii_digit());
         result.push_str(if longer { &from } else { &to });
         result.push_str(part);

@@ -12,7 +12,7 @@ pub(super) fn walk(value: &mut Value, visit: &mut impl FnMut(&mut Value)) {
     }
 }
 
-/// Every value that stands under `key`, parents before children.
+/// Every value of the field `key`, parents before children.
 pub(super) fn find_all<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| find_all(item, key, found)),

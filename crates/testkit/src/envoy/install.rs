@@ -13,7 +13,7 @@ use rustix::fs::{flock, FlockOperation};
 use crate::paths::project_root;
 use crate::process::die_with_this_thread;
 
-/// The Envoy everything is tested with. `$PINROUTE_ENVOY_VERSION` asks for another one.
+/// The version of Envoy in all tests. `$PINROUTE_ENVOY_VERSION` selects another one.
 pub const ENVOY_VERSION: &str = "1.40.0";
 
 /// Inside the folder that the package is installed into.
@@ -30,7 +30,7 @@ const BINARY: &str = "envoy/_bin/envoy";
 pub fn envoy_binary() -> Result<PathBuf> {
     if let Some(version) = set("PINROUTE_ENVOY_VERSION") {
         let version = version.to_str().context("PINROUTE_ENVOY_VERSION is not UTF-8")?.to_owned();
-        // It becomes part of a path and of a package's name.
+        // It becomes part of a path and of a package name.
         ensure!(
             version.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-'),
             "PINROUTE_ENVOY_VERSION={version:?} is not a version such as {ENVOY_VERSION}"
@@ -59,7 +59,7 @@ fn on_path(path: &OsString) -> Option<PathBuf> {
     })
 }
 
-/// The project's own Envoy, installed by whoever comes first.
+/// The project's own Envoy, installed by the first process that needs it.
 fn installed(version: &str) -> Result<PathBuf> {
     let tools = project_root().join(".tools");
     let home = tools.join(format!("envoy-{version}"));
@@ -70,12 +70,12 @@ fn installed(version: &str) -> Result<PathBuf> {
     fs::create_dir_all(&tools).with_context(|| format!("cannot make {}", tools.display()))?;
     let lock = File::create(tools.join(format!("envoy-{version}.lock")))?;
     flock(&lock, FlockOperation::LockExclusive).map_err(io::Error::from)?;
-    // Whoever held the lock before may have done the work.
+    // The process that held the lock before may have installed it.
     if !binary.is_file() {
         eprintln!("installing Envoy {version} into {} (once; some 100 MB)", home.display());
         let fresh = tools.join(format!(".envoy-{version}.{}", process::id()));
         let done = install(version, &fresh).and_then(|()| {
-            // Something incomplete can only be what an interrupted manual installation left.
+            // Without the binary it can only be an interrupted manual installation.
             let _ = fs::remove_dir_all(&home);
             fs::rename(&fresh, &home).with_context(|| format!("cannot make {}", home.display()))
         });
@@ -111,11 +111,11 @@ fn install(version: &str, target: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paths::PrivateDir;
+    use tempfile::TempDir;
 
     #[test]
     fn only_a_file_that_can_be_run_counts_on_the_path() {
-        let dir = PrivateDir::new("path").unwrap();
+        let dir = TempDir::new().unwrap();
         let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
         for (folder, mode) in [(&a, 0o644), (&b, 0o755)] {
             fs::create_dir(folder).unwrap();

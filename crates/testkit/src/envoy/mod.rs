@@ -1,4 +1,4 @@
-//! A real Envoy: started, asked through its admin interface, and stopped.
+//! A real Envoy and its admin interface.
 
 mod install;
 mod running;

@@ -11,15 +11,15 @@ use anyhow::{bail, ensure, Context, Result};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::envoy_binary;
-use crate::eventually;
+use super::install::envoy_binary;
 use crate::http::Client;
-use crate::paths::PrivateDir;
+use crate::poll::eventually;
 use crate::process::{die_with_this_thread, Process};
+use tempfile::TempDir;
 
-/// From start to LIVE. It takes about a second; many at once on a small machine take longer.
+/// From start to LIVE. One Envoy takes about a second; many at once on a small machine take longer.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
-/// For a line to turn up in the log. Envoy flushes warnings at once.
+/// For a line to appear in the log. Envoy flushes warnings at once.
 const LOG_DEADLINE: Duration = Duration::from_secs(10);
 /// Lines of the log that go into an error: enough for Envoy's longest rejection.
 const LOG_TAIL: usize = 60;
@@ -55,11 +55,11 @@ pub struct Envoy {
     admin: SocketAddr,
     client: Client,
     /// Holds the configuration and the log, so it goes last.
-    _dir: PrivateDir,
+    _dir: TempDir,
 }
 
 impl Envoy {
-    /// Starts Envoy with a configuration and waits until it says LIVE.
+    /// Starts Envoy with a configuration and waits until `/ready` returns LIVE.
     ///
     /// The configuration needs an `admin` listener; port 0 is fine there and for listeners. Envoy ends
     /// with the calling thread, see the crate's documentation.
@@ -68,7 +68,7 @@ impl Envoy {
     /// If Envoy ends before it is ready or is not ready within 30 s, with the last lines of its log.
     pub fn start(config: &Value, options: &EnvoyOptions) -> Result<Self> {
         ensure!(config.get("admin").is_some(), "the Envoy configuration has no `admin`");
-        let dir = PrivateDir::new("envoy")?;
+        let dir = TempDir::new()?;
         let config_file = write_config(&dir, config)?;
         let admin_file = dir.path().join("admin-address");
         let mut command = Command::new(envoy_binary()?);
@@ -87,7 +87,6 @@ impl Envoy {
         let ready = eventually(READY_DEADLINE, || {
             match process.exited() {
                 Ok(None) => {}
-                // Nothing to wait for any more.
                 Ok(Some(status)) => return Ok(Err(format!("Envoy ended with {status}"))),
                 Err(error) => return Err(error.to_string()),
             }
@@ -95,8 +94,8 @@ impl Envoy {
             let Ok(admin) = text.trim().parse() else { return Err(format!("admin address {text:?}")) };
             let client = Client::new(admin);
             match client.get("/ready") {
-                Ok(answer) if answer.text().trim() == "LIVE" => Ok(Ok((admin, client))),
-                Ok(answer) => Err(format!("/ready says {:?}", answer.text())),
+                Ok(response) if response.text().trim() == "LIVE" => Ok(Ok((admin, client))),
+                Ok(response) => Err(format!("/ready returns {:?}", response.text())),
                 Err(error) => Err(format!("{error:#}")),
             }
         });
@@ -107,7 +106,7 @@ impl Envoy {
         }
     }
 
-    /// Where the admin interface listens.
+    /// The address of the admin interface.
     #[must_use]
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin
@@ -130,15 +129,15 @@ impl Envoy {
     }
 
     fn admin_call(&self, method: &str, path: &str) -> Result<String> {
-        let answer = self.client.request(method, path, &[], b"")?;
-        ensure!(answer.status == 200, "admin {method} {path}: {} {}", answer.status, answer.text());
-        Ok(answer.text())
+        let response = self.client.request(method, path, &[], b"")?;
+        ensure!(response.status == 200, "admin {method} {path}: {} {}", response.status, response.text());
+        Ok(response.text())
     }
 
     /// A counter or gauge by its exact name; 0 if Envoy has none of that name.
     ///
     /// # Errors
-    /// If the admin interface does not answer.
+    /// If the admin interface does not respond.
     pub fn stat(&self, name: &str) -> Result<u64> {
         Ok(self.stats(name)?.get(name).copied().unwrap_or_default())
     }
@@ -146,16 +145,16 @@ impl Envoy {
     /// Counters and gauges whose names begin with `prefix`.
     ///
     /// # Errors
-    /// If the admin interface does not answer.
+    /// If the admin interface does not respond.
     pub fn stats(&self, prefix: &str) -> Result<BTreeMap<String, u64>> {
-        // Narrows down what Envoy prints, which is thousands of lines. A dot stands for whatever would
-        // mean something in a regular expression or a URL; `parse_stats` compares for good.
+        // Reduces the thousands of lines that Envoy prints. A dot replaces every character with a meaning in a regular
+        // expression or a URL; `parse_stats` compares the exact prefix.
         let pattern: String =
             prefix.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '.' }).collect();
         Ok(parse_stats(&self.admin_get(&format!("/stats?filter=^{pattern}"))?, prefix))
     }
 
-    /// Where the listener of this name listens, whatever port the configuration asked for.
+    /// The address of the listener of this name, also if the configuration has port 0.
     ///
     /// # Errors
     /// If there is no such listener.
@@ -165,7 +164,7 @@ impl Envoy {
         find_listener(&listeners, name).with_context(|| format!("no listener {name:?} in {text}"))
     }
 
-    /// All that Envoy has logged so far.
+    /// Envoy's log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
@@ -218,22 +217,23 @@ impl Envoy {
 /// Has Envoy check a configuration without serving it.
 ///
 /// # Errors
-/// If Envoy rejects it, with what it said.
+/// If Envoy rejects it, with Envoy's output.
 pub fn validate(config: &Value) -> Result<()> {
-    let dir = PrivateDir::new("validate")?;
+    let dir = TempDir::new()?;
     let mut command = Command::new(envoy_binary()?);
     command.args(["--mode", "validate", "-l", "warning", "-c"]).arg(write_config(&dir, config)?);
     die_with_this_thread(&mut command);
     let output = command.output().context("cannot run Envoy")?;
     if !output.status.success() {
-        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        bail!("Envoy rejects it ({})\n{}", output.status, said.concat().trim_end());
+        let output_text =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        bail!("Envoy rejects it ({})\n{}", output.status, output_text.concat().trim_end());
     }
     Ok(())
 }
 
-/// Writes the configuration where Envoy reads it, as JSON, which it tells by the file's ending.
-fn write_config(dir: &PrivateDir, config: &Value) -> Result<PathBuf> {
+/// Writes the configuration as JSON, which Envoy recognises by the file's extension.
+fn write_config(dir: &TempDir, config: &Value) -> Result<PathBuf> {
     let file = dir.path().join("envoy.json");
     fs::write(&file, serde_json::to_vec_pretty(config)?)?;
     Ok(file)
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejection_shows_what_envoy_said() {
+    fn a_rejection_shows_envoys_output() {
         let mut broken = config();
         broken["static_resources"]["listeners"][0]["no_such_field"] = json!(1);
         let error = Envoy::start(&broken, &EnvoyOptions::default()).unwrap_err().to_string();

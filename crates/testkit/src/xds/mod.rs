@@ -1,20 +1,20 @@
-//! A scriptable xDS server: it pushes what a test says, misbehaves when told, and records what clients say.
+//! An xDS server for tests: it pushes resources, sends faulty messages on demand, and records the requests of clients.
 //!
 //! It speaks the state-of-the-world protocol for runtime, clusters, endpoints, routes, listeners and
-//! extension configurations, each by its own service and all by the aggregated one (ADS). A new
-//! subscription is answered at once if there is anything, an ACK or a NACK never is. Clients get only what
-//! they subscribed to; no names mean everything for clusters and listeners.
+//! extension configurations, each by its own service and all by the aggregated one (ADS). A new subscription gets a
+//! response at once if there is a resource for it; an ACK or a NACK gets none. Clients get only the resources that they
+//! subscribed to; no names mean all clusters or listeners.
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
-//! use pinroute_testkit::lab::Lab;
+//! use pinroute_testkit::env::TestEnv;
 //! use pinroute_testkit::xds::{Xds, RUNTIME};
 //! use serde_json::json;
 //!
 //! let xds = Xds::start()?;
 //! xds.set_runtime("runtime", &json!({"pinroute": {"shards": 8}}))?;
 //! // The address of `xds_cluster` in the shipped configurations becomes that of this server.
-//! let lab = Lab::builder("shuffle-shard-rtds.yaml").address(("control-plane", 18000), xds.addr()).start()?;
+//! let env = TestEnv::builder("shuffle-shard-rtds.yaml").address(("control-plane", 18000), xds.addr()).start()?;
 //! let pushed = xds.set_runtime("runtime", &json!({"pinroute": {"shards": 9}}))?;
 //! assert_eq!(pushed.version, "2");
 //! xds.stop();
@@ -25,10 +25,10 @@
 //! ```
 
 mod port;
-mod record;
 mod resources;
 mod service;
 mod state;
+mod types;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -41,34 +41,20 @@ use tokio::runtime::Runtime;
 use tonic::Status;
 
 pub use envoy_types;
-pub use record::{Pushed, Request};
 pub use resources::{EdsCluster, WasmFilter};
 pub use tonic::Code;
+pub use types::{
+    Pushed, Request, CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, RUNTIME, XDS_CLUSTER,
+};
 
-use crate::locked;
+use crate::sync::locked;
 use port::{Manner, Port};
 use state::State;
 
-/// Type URL of clusters (CDS).
-pub const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-/// Type URL of a cluster's endpoints (EDS).
-pub const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-/// Type URL of extension configurations (ECDS).
-pub const EXTENSION_CONFIG: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
-/// Type URL of listeners (LDS).
-pub const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
-/// Type URL of route configurations (RDS).
-pub const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
-/// Type URL of runtime layers (RTDS).
-pub const RUNTIME: &str = "type.googleapis.com/envoy.service.runtime.v3.Runtime";
-
-/// What Envoy's own cluster for this server is called.
-pub const XDS_CLUSTER: &str = "xds_cluster";
-
 /// A server on 127.0.0.1, HTTP/2 without TLS on a free port, until it is dropped.
 ///
-/// Methods that take a `type_url` concern the streams of its own service and those ADS streams that asked
-/// for the type. Resources, versions and records outlive a [`restart`](Self::restart).
+/// Methods with a `type_url` apply to the streams of that type's service, and to the ADS streams that subscribed to
+/// the type. Resources, versions and records outlive a [`restart`](Self::restart).
 #[derive(Debug)]
 pub struct Xds {
     port: Port,
@@ -77,7 +63,7 @@ pub struct Xds {
     runtime: Mutex<Option<Runtime>>,
 }
 
-// Coming and going.
+// Start and stop.
 
 impl Xds {
     /// Starts a server that has no resources yet.
@@ -90,7 +76,7 @@ impl Xds {
         Ok(xds)
     }
 
-    /// Where it listens; the same after a restart.
+    /// The address that it listens on; the same after a restart.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr
@@ -101,7 +87,7 @@ impl Xds {
         drop(locked(&self.runtime).take());
     }
 
-    /// Serves on the same port, with no connection left of whatever was before.
+    /// Serves on the same port. Earlier connections are closed.
     ///
     /// # Errors
     /// If it cannot listen there any more.
@@ -190,7 +176,7 @@ impl Xds {
     }
 }
 
-// Mischief. It reaches every open stream of a type and changes nothing of what the server holds.
+// Faults. They apply to every open stream of a type, and do not change the resources.
 
 impl Xds {
     /// Sends a response as it is, nonce included.
@@ -200,19 +186,19 @@ impl Xds {
         Pushed { version: response.version_info.clone(), at, streams }
     }
 
-    /// Sends a gRPC message of these bytes, which need be no response at all.
+    /// Sends a gRPC message of these bytes, which need not be a response.
     pub fn push_garbage(&self, type_url: &str, bytes: &[u8]) -> Pushed {
         let (at, streams) = locked(&self.state).send(type_url, bytes, None);
         Pushed { version: String::new(), at, streams }
     }
 
-    /// Ends the streams with a gRPC status; says how many there were. Connections stay.
+    /// Ends the streams with a gRPC status, and returns their number. Connections stay open.
     pub fn end_streams(&self, type_url: &str, code: Code, message: &str) -> usize {
         locked(&self.state).end(type_url, &Status::new(code, message))
     }
 }
 
-// What clients did.
+// What clients have done.
 
 impl Xds {
     /// Streams that are open now.
@@ -239,7 +225,7 @@ impl Xds {
         locked(&self.state).requests(type_url).iter().filter_map(|request| request.error.clone()).collect()
     }
 
-    /// The version that was accepted last, on whichever stream.
+    /// The version that was accepted last, on any stream.
     #[must_use]
     pub fn acked_version(&self, type_url: &str) -> Option<String> {
         let state = locked(&self.state);

@@ -1,4 +1,4 @@
-//! A TCP port that can go away and come back.
+//! A TCP port that can be closed and opened again.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,19 +14,18 @@ use tonic::transport::Server;
 
 use super::service::Discovery;
 use super::state::State;
-use crate::eventually;
+use crate::poll::eventually;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
-/// For the port to be free again. A test beside this one may hold copies of all sockets for a moment,
-/// while it starts a process.
+/// For the port to be free again: another test that starts a process at this moment may hold copies of all sockets.
 const BIND_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A port of 127.0.0.1 that stays this server's, also while nothing listens there.
+/// A port of 127.0.0.1 that stays reserved while nothing listens there.
 #[derive(Debug)]
 pub(super) struct Port {
     pub(super) addr: SocketAddr,
-    /// Bound and never listening: connections are refused, and nobody else is given the port.
+    /// Bound, but never listening: connections are refused, and no other process gets the port.
     _held: TcpSocket,
 }
 
@@ -57,7 +56,7 @@ impl Port {
         };
         match manner {
             Manner::Serve => {
-                // One that cannot be set up has been closed by the client already.
+                // Fails only if the client has already closed the connection.
                 let connections = TcpListenerStream::new(listener)
                     .filter_map(|connection| connection.and_then(prepared).ok().map(Ok::<_, io::Error>));
                 let discovery = Discovery { state: Arc::clone(state) };
@@ -75,7 +74,7 @@ impl Port {
 
 fn bound(addr: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
-    // Two sockets may be bound to one address if both say so and only one listens.
+    // Two sockets may be bound to one address if both have the option and only one listens.
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     Ok(socket)
@@ -83,7 +82,7 @@ fn bound(addr: SocketAddr) -> io::Result<TcpSocket> {
 
 fn prepared(connection: TcpStream) -> io::Result<TcpStream> {
     connection.set_nodelay(true)?;
-    // Closing it is a reset then, as when a machine is gone.
+    // With this, a close is a reset.
     connection.set_zero_linger()?;
     Ok(connection)
 }

@@ -32,7 +32,7 @@ use envoy_types::pb::google::protobuf::{Duration, ListValue, StringValue, Struct
 use envoy_types::util::pack_any;
 use serde_json::Value as Json;
 
-use super::XDS_CLUSTER;
+use super::types::XDS_CLUSTER;
 
 /// Where Envoy's load balancers look in metadata.
 const ENVOY_LB: &str = "envoy.lb";

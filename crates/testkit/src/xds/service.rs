@@ -1,4 +1,4 @@
-//! The gRPC side: one service for all discovery services, told apart by their paths.
+//! The gRPC service: one for all discovery services, distinguished by their paths.
 
 use std::convert::Infallible;
 use std::future::{ready, Ready};
@@ -17,13 +17,13 @@ use tonic::server::Grpc;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::state::{Outgoing, State};
-use super::{CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, RUNTIME};
-use crate::locked;
+use super::types::{CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, RUNTIME};
+use crate::sync::locked;
 
 /// For one message, either way.
 const MAX_MESSAGE: usize = 64 << 20;
 
-/// The methods there are, each with the one type it has. The aggregated service has all types.
+/// The methods, each with its type. The aggregated service has all types.
 const METHODS: [(&str, Option<&str>); 7] = [
     ("/envoy.service.cluster.v3.ClusterDiscoveryService/StreamClusters", Some(CLUSTER)),
     ("/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources", None),
@@ -88,7 +88,7 @@ impl Service<Request<Streaming<DiscoveryRequest>>> for Method {
         let open = Open { state: Arc::clone(&self.state), number };
         let mut requests = request.into_inner();
         tokio::spawn(async move {
-            // Until the client ends the stream or is gone, or the test has ended it.
+            // Until the client disconnects, or the client or the test ends the stream.
             while let Ok(Some(request)) = requests.message().await {
                 if !locked(&open.state).receive(open.number, request) {
                     break;
@@ -99,7 +99,7 @@ impl Service<Request<Streaming<DiscoveryRequest>>> for Method {
     }
 }
 
-/// A stream that counts as open as long as this lives, which is no longer than the server's runtime.
+/// The stream counts as open until this is dropped, at the latest with the server's runtime.
 struct Open {
     state: Arc<Mutex<State>>,
     number: u64,
@@ -122,7 +122,7 @@ impl Stream for Responses {
     }
 }
 
-/// Requests are messages; responses are bytes, so that they can be wrong in every way.
+/// Requests are messages; responses are bytes, so that a test can send any fault.
 struct RawResponses;
 
 impl Codec for RawResponses {

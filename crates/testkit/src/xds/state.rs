@@ -1,4 +1,4 @@
-//! What the server holds and has seen: resources, streams, requests. No network here.
+//! The state of the server: resources, streams and requests. This file does no I/O.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use prost::Message;
 use tokio::sync::mpsc::UnboundedSender;
 use tonic::Status;
 
-use super::{Pushed, Request, CLUSTER, LISTENER};
+use super::types::{Pushed, Request, CLUSTER, LISTENER};
 
 /// What goes to a client: the bytes of one gRPC message, or the stream's end.
 pub(super) type Outgoing = Result<Vec<u8>, Status>;
@@ -18,7 +18,7 @@ pub(super) type Outgoing = Result<Vec<u8>, Status>;
 #[derive(Debug, Default)]
 pub(super) struct State {
     kinds: HashMap<String, Kind>,
-    /// The open ones, by number.
+    /// The open streams, by number.
     streams: BTreeMap<u64, Stream>,
     last_stream: u64,
     last_nonce: u64,
@@ -47,7 +47,7 @@ struct Stream {
 struct Subscription {
     names: BTreeSet<String>,
     wildcard: bool,
-    /// Whether the stream has ever named anything.
+    /// Whether the stream has ever sent a name.
     explicit: bool,
     /// Of the latest response.
     nonce: String,
@@ -64,11 +64,11 @@ impl Subscription {
         self.wildcard || self.names.contains(name)
     }
 
-    /// Takes the names of a request over. Says whether there is anything new to send for them.
+    /// Sets the names to those of a request. Returns whether there is a new name.
     fn subscribe(&mut self, type_url: &str, names: &[String]) -> bool {
         let fresh: BTreeSet<String> = names.iter().filter(|&name| name != "*").cloned().collect();
         self.explicit |= !names.is_empty();
-        // Who has never named anything wants everything; who has, and names nothing now, wants nothing.
+        // No names mean everything, but only on a stream that has never sent a name.
         let implied = matches!(type_url, CLUSTER | LISTENER) && !self.explicit;
         let wildcard = implied || names.iter().any(|name| name == "*");
         let more = (wildcard && !self.wildcard) || !fresh.is_subset(&self.names);
@@ -77,7 +77,7 @@ impl Subscription {
     }
 }
 
-// What clients do.
+// Events from clients.
 
 impl State {
     /// A new stream; gives its number.
@@ -95,7 +95,7 @@ impl State {
         self.streams.remove(&stream);
     }
 
-    /// A request: subscription, ACK or NACK. Says whether the stream goes on.
+    /// Handles a request: subscription, ACK or NACK. Returns whether the stream stays open.
     pub(super) fn receive(&mut self, number: u64, request: DiscoveryRequest) -> bool {
         let Some(stream) = self.streams.get_mut(&number) else { return false };
         let type_url = match (stream.service, request.type_url.as_str()) {
@@ -111,7 +111,7 @@ impl State {
         }
         let first = !stream.carries(&type_url);
         let subscription = stream.subscriptions.entry(type_url.clone()).or_default();
-        // An answer to something older than what was sent last: the answer to that is still to come.
+        // An ACK or NACK of an older response: the one of the latest response is still to come.
         let stale = !request.response_nonce.is_empty() && request.response_nonce != subscription.nonce;
         let more = !stale && subscription.subscribe(&type_url, &request.resource_names);
 
@@ -129,7 +129,7 @@ impl State {
             at: Instant::now(),
         });
         if more {
-            self.answer(number, &type_url);
+            self.respond(number, &type_url);
         }
         true
     }
@@ -141,26 +141,26 @@ impl State {
         false
     }
 
-    /// Answers a subscription, if there is something to answer it with.
-    fn answer(&mut self, stream: u64, type_url: &str) {
+    /// Responds to a subscription, if there are resources for it.
+    fn respond(&mut self, stream: u64, type_url: &str) {
         let (Some(to), Some(kind)) = (self.streams.get(&stream), self.kinds.get(type_url)) else { return };
         let Some(subscription) = to.subscriptions.get(type_url) else { return };
         let known = kind.resources.keys().any(|name| subscription.includes(name));
-        // That there is nothing (any more) is an answer to somebody who wants everything.
+        // A wildcard subscription also gets an empty response, once there has been a resource.
         if known || (subscription.wildcard && kind.version > 0) {
             self.send_current(stream, type_url);
         }
     }
 }
 
-// What the test does.
+// Calls from the test.
 
 impl State {
     fn kind(&mut self, type_url: &str) -> &mut Kind {
         self.kinds.entry(type_url.to_owned()).or_default()
     }
 
-    /// Sets or removes one resource, and tells those who subscribed to it.
+    /// Sets or removes one resource, and pushes to the streams that subscribed to it.
     pub(super) fn set(&mut self, type_url: &str, name: &str, resource: Option<Vec<u8>>) -> Pushed {
         let kind = self.kind(type_url);
         kind.version += 1;
@@ -178,7 +178,7 @@ impl State {
         Pushed { version, at, streams: streams.len() }
     }
 
-    /// Sends what a stream subscribed to, as it is now.
+    /// Sends the current resources that a stream subscribed to.
     fn send_current(&mut self, stream: u64, type_url: &str) {
         self.last_nonce += 1;
         let (Some(to), Some(kind)) = (self.streams.get_mut(&stream), self.kinds.get(type_url)) else {
@@ -194,7 +194,7 @@ impl State {
             nonce: subscription.nonce.clone(),
             ..DiscoveryResponse::default()
         };
-        // A closed channel means that the client goes away just now.
+        // The channel is closed if the client is about to disconnect.
         let _ = to.out.send(Ok(response.encode_to_vec()));
     }
 

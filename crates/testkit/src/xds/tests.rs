@@ -24,10 +24,10 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::Streaming;
 
 use super::*;
-use crate::eventually;
+use crate::poll::eventually;
 
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Within this nothing came, where nothing should.
+/// How long a test waits to see that no message comes.
 const SILENCE: Duration = Duration::from_millis(200);
 
 /// One stream of a client.
@@ -88,7 +88,7 @@ impl Client {
         self.next().unwrap().unwrap()
     }
 
-    fn hears_nothing(&mut self) {
+    fn gets_nothing(&mut self) {
         let next = self.responses.message();
         let heard = self.runtime.block_on(async { tokio::time::timeout(SILENCE, next).await });
         assert!(heard.is_err(), "{heard:?}");
@@ -132,10 +132,10 @@ fn answers_a_subscription_and_pushes_changes() {
     assert_eq!(fields["d"].kind, Some(Kind::StringValue("text".to_owned())));
     client.ack(&response, &["runtime"]);
     wait_for(Some("1".to_owned()), || xds.acked_version(RUNTIME));
-    client.hears_nothing();
+    client.gets_nothing();
 
     xds.set_runtime("other", &json!({})).unwrap();
-    client.hears_nothing();
+    client.gets_nothing();
     let pushed = xds.set_runtime("runtime", &json!({"x": 1})).unwrap();
     assert_eq!((pushed.version.as_str(), pushed.streams), ("3", 1));
     let update = client.response();
@@ -158,21 +158,21 @@ fn records_a_nack_and_does_not_send_again() {
     let mut client = rtds(&xds);
     // The type may be left out where the service has but one.
     client.subscribe("", &["runtime"]);
-    client.hears_nothing();
+    client.gets_nothing();
     let raw = DiscoveryResponse { version_info: "v".to_owned(), nonce: "n".to_owned(), ..Default::default() };
     assert_eq!(xds.push_raw(RUNTIME, &raw).streams, 1);
     assert_eq!(client.response(), raw);
     client.nack(&raw, &["runtime"], "not that");
     wait_for(vec!["not that".to_owned()], || xds.nacks(RUNTIME));
-    client.hears_nothing();
+    client.gets_nothing();
     assert_eq!((xds.acked_version(RUNTIME), xds.requests(RUNTIME)[1].nonce.as_str()), (None, "n"));
-    // More names on the same stream are a new subscription; an outdated answer is not.
+    // More names on the same stream are a new subscription; a NACK of an older response is not.
     xds.set_runtime("more", &json!({})).unwrap();
     client.nack(&raw, &["runtime", "more"], "again");
     assert_eq!(layers(&client.response())[0].name, "more");
     client.nack(&raw, &["runtime", "more", "most"], "late");
     xds.set_runtime("most", &json!({})).unwrap();
-    client.hears_nothing();
+    client.gets_nothing();
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn clusters_without_names_are_all_clusters() {
     let xds = Xds::start().unwrap();
     let mut client = open!(&xds, ClusterDiscoveryServiceClient, stream_clusters);
     client.subscribe(CLUSTER, &[]);
-    client.hears_nothing();
+    client.gets_nothing();
     xds.set_cluster(&EdsCluster::new("a").metadata(json!({"x": 1})).subsets("host_id")).unwrap();
     xds.set_cluster(&EdsCluster::new("b")).unwrap();
     xds.remove_resource(CLUSTER, "a");
@@ -247,7 +247,7 @@ fn stops_and_comes_back_on_the_same_port() {
         client.subscribe(RUNTIME, &["runtime"]);
         client.response();
         let mut idle = TcpStream::connect(xds.addr()).unwrap();
-        // The server's own settings tell that it has accepted.
+        // The server has accepted the connection when its HTTP/2 settings arrive.
         assert!(idle.read(&mut [0; 9]).unwrap() > 0);
         xds.stop();
         assert_eq!((xds.streams(RUNTIME), xds.streams_ever(RUNTIME)), (0, round));

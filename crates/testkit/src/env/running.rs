@@ -1,18 +1,4 @@
-//! Everything together: DNS, servers and an Envoy with a shipped configuration.
-//!
-//! ```no_run
-//! # fn main() -> anyhow::Result<()> {
-//! use pinroute_testkit::lab::Lab;
-//!
-//! let lab = Lab::builder("envoy.yaml").replicas(2).start()?;
-//! let answer = lab.get("/join?client_id=123")?;
-//! assert_eq!(answer.status, 200);
-//! assert_eq!(answer.json()?["assigned"], lab.servers.hostport(2));
-//! # Ok(())
-//! # }
-//! ```
-
-mod builder;
+//! A running test environment.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -20,41 +6,33 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-pub use builder::{for_validation, LabBuilder};
-
 use crate::dns::Dns;
 use crate::envoy::Envoy;
 use crate::http::{Client, Response};
 use crate::servers::Servers;
 
-/// The port that the shipped configurations and all documentation use for the servers. A lab puts the
-/// real one in its place wherever a configuration says `:8081`.
+/// The port of the servers in the shipped configurations and in the documentation. A test environment replaces `:8081`
+/// in a configuration by the real port.
 pub const SERVER_PORT: u16 = 8081;
 
-/// How long [`Lab::raw`] reads from a connection that stays open.
+/// How long [`TestEnv::raw`] reads from a connection that stays open.
 const RAW_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A running lab. Dropping it stops all of it.
+/// A running env. Dropping it stops all of it.
 #[derive(Debug)]
-pub struct Lab {
+pub struct TestEnv {
     /// The Envoy; it goes first.
     pub envoy: Envoy,
     /// The servers.
     pub servers: Servers,
-    /// The names of the servers, and whatever a test adds.
+    /// The DNS server, with the names of the servers.
     pub dns: Dns,
-    addr: SocketAddr,
-    client: Client,
+    pub(super) addr: SocketAddr,
+    pub(super) client: Client,
 }
 
-impl Lab {
-    /// Describes a lab with a file of the project's folder `envoy/`.
-    #[must_use]
-    pub fn builder(config: &str) -> LabBuilder {
-        LabBuilder::new(config)
-    }
-
-    /// Where Envoy's listener listens.
+impl TestEnv {
+    /// The address of Envoy's listener.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -75,7 +53,7 @@ impl Lab {
     /// `GET path` through Envoy.
     ///
     /// # Errors
-    /// If no complete answer came.
+    /// If no complete response came.
     pub fn get(&self, path: &str) -> Result<Response> {
         self.client.get(path)
     }
@@ -83,7 +61,7 @@ impl Lab {
     /// Any request through Envoy.
     ///
     /// # Errors
-    /// If no complete answer came, or if the request is not expressible: then use [`raw`](Self::raw).
+    /// If no complete response came, or if the client cannot express the request: then use [`raw`](Self::raw).
     pub fn request(
         &self,
         method: &str,
@@ -95,7 +73,7 @@ impl Lab {
     }
 
     /// Writes these bytes to Envoy's listener and reads until Envoy closes the connection, for at most
-    /// 5 s: say `connection: close` in the request to have the answer at once.
+    /// 5 s. With `connection: close` in the request it returns at once.
     ///
     /// # Errors
     /// If the connection fails. What was read before a reset or the 5 s is not lost.
@@ -103,7 +81,7 @@ impl Lab {
         let deadline = Instant::now() + RAW_DEADLINE;
         let mut stream = TcpStream::connect(self.addr)?;
         stream.write_all(bytes)?;
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         let mut chunk = [0; 8192];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -113,13 +91,13 @@ impl Lab {
             stream.set_read_timeout(Some(left))?;
             match stream.read(&mut chunk) {
                 Ok(0) => break,
-                Ok(count) => answer.extend(chunk.iter().take(count)),
+                Ok(count) => response.extend(chunk.iter().take(count)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // The time is up, or Envoy has reset the connection: both are an end.
                 Err(_) => break,
             }
         }
         let _ = stream.shutdown(Shutdown::Both);
-        Ok(answer)
+        Ok(response)
     }
 }

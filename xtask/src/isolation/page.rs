@@ -1,24 +1,21 @@
-//! The page: tables of what was measured beside what chance promises.
+//! The page: tables of the measurements beside the theory.
 
-use std::fmt::Write;
+use pinroute_report::{grouped, table};
 
-use super::measure::{CUSTOMERS, GROUPS, MOVERS};
-use super::{theory, Compared, Fleet};
-use crate::svg;
+use super::measure::{Compared, Fleet, CUSTOMERS, GROUPS, MOVERS};
+use super::theory;
 
 /// The numbers of bad customers in the table; the plot has all of them.
 const BAD: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// `docs/isolation.md`.
 pub fn page(fleets: &[Compared]) -> String {
-    let customers = grouped(CUSTOMERS as f64);
-    let (movers, groups) = (grouped(MOVERS as f64), grouped(GROUPS as f64));
+    let [customers, movers, groups] = [CUSTOMERS, MOVERS, GROUPS].map(|count| grouped(count as u64));
     format!(
         "\
 # Isolation, measured
 
-*This page and its plots are generated: `cargo run -p pinroute-testkit isolation`.
-Do not edit them.*
+*This page and its plots are generated: `cargo xtask isolation`. Do not edit them.*
 
 Shuffle sharding gives each customer `k` of `N` hosts. A customer who takes these hosts down harms the others
 only as far as they share hosts. So the fewer customers have the same hosts, the better. Here both algorithms
@@ -66,80 +63,53 @@ groups; the standard error is at most 0.0035. In theory it is Σⱼ (−1)ʲ · 
 }
 
 fn distinct(fleets: &[Compared]) -> String {
-    let mut table = header(&["N", "k", "possible, C(N,k)", "chance", "`rendezvous`", "`lua_djb2`"]);
-    for Compared { fleet: Fleet { hosts, size }, rendezvous, lua } in fleets {
+    let rows = fleets.iter().map(|Compared { fleet: Fleet { hosts, size }, rendezvous, lua }| {
         let possible = theory::choose(*hosts, *size);
         let chance = possible * (1.0 - (1.0 - 1.0 / possible).powi(CUSTOMERS as i32));
-        row(
-            &mut table,
-            &[
-                hosts.to_string(),
-                size.to_string(),
-                grouped(possible),
-                grouped(chance),
-                grouped(rendezvous.distinct as f64),
-                grouped(lua.distinct as f64),
-            ],
-        );
-    }
-    table
+        let counts = [possible, chance, rendezvous.distinct as f64, lua.distinct as f64];
+        cells([hosts.to_string(), size.to_string()], counts.map(rounded))
+    });
+    table(&["N", "k", "possible, C(N,k)", "chance", "`rendezvous`", "`lua_djb2`"], rows)
 }
 
 fn overlap(fleets: &[Compared]) -> String {
-    let mut table = header(&["N", "k", "two customers", "chance", "`rendezvous`", "`lua_djb2`"]);
-    for Compared { fleet: Fleet { hosts, size }, rendezvous, lua } in fleets {
+    let rows = fleets.iter().flat_map(|Compared { fleet: Fleet { hosts, size }, rendezvous, lua }| {
         let chance = |shared| theory::overlap(*hosts, *size, shared);
         let mean = theory::mean_overlap(*hosts, *size);
-        for (what, values) in [
+        [
             ("share so many hosts on average", [mean, rendezvous.mean_overlap, lua.mean_overlap]),
             ("share no host", [chance(0), rendezvous.disjoint, lua.disjoint]),
             ("share all hosts", [chance(*size), rendezvous.identical, lua.identical]),
-        ] {
-            let mut cells = vec![hosts.to_string(), size.to_string(), what.to_owned()];
-            cells.extend(values.map(probability));
-            row(&mut table, &cells);
-        }
-    }
-    table
+        ]
+        .map(|(what, values)| {
+            cells([hosts.to_string(), size.to_string(), what.to_owned()], values.map(probability))
+        })
+    });
+    table(&["N", "k", "two customers", "chance", "`rendezvous`", "`lua_djb2`"], rows)
 }
 
 fn moved(fleets: &[Compared]) -> String {
-    let mut table = header(&["N", "k", "theory, k/(N+1)", "`rendezvous`", "`lua_djb2`"]);
-    for Compared { fleet: Fleet { hosts, size }, rendezvous, lua } in fleets {
-        let mut cells = vec![format!("{hosts} → {}", hosts + 1), size.to_string()];
-        cells.extend([theory::moved(*hosts, *size), rendezvous.moved, lua.moved].map(percent));
-        row(&mut table, &cells);
-    }
-    table
+    let rows = fleets.iter().map(|Compared { fleet: Fleet { hosts, size }, rendezvous, lua }| {
+        let shares = [theory::moved(*hosts, *size), rendezvous.moved, lua.moved];
+        cells([format!("{hosts} → {}", hosts + 1), size.to_string()], shares.map(percent))
+    });
+    table(&["N", "k", "theory, k/(N+1)", "`rendezvous`", "`lua_djb2`"], rows)
 }
 
 fn cover(fleets: &[Compared]) -> String {
-    let mut table = header(&["N", "k", "m", "theory", "`rendezvous`", "`lua_djb2`"]);
-    for Compared { fleet: Fleet { hosts, size }, rendezvous, lua } in fleets {
-        for bad in BAD {
+    let rows = fleets.iter().flat_map(|Compared { fleet: Fleet { hosts, size }, rendezvous, lua }| {
+        BAD.map(|bad| {
             let measured = |covered: &[f64]| covered.get(bad - 1).copied().unwrap_or(f64::NAN);
-            let mut cells = vec![hosts.to_string(), size.to_string(), bad.to_string()];
-            cells.extend(
-                [
-                    theory::cover(*hosts, *size, bad as i32),
-                    measured(&rendezvous.covered),
-                    measured(&lua.covered),
-                ]
-                .map(probability),
-            );
-            row(&mut table, &cells);
-        }
-    }
-    table
+            let theory = theory::cover(*hosts, *size, bad as i32);
+            let shares = [theory, measured(&rendezvous.covered), measured(&lua.covered)];
+            cells([hosts.to_string(), size.to_string(), bad.to_string()], shares.map(probability))
+        })
+    });
+    table(&["N", "k", "m", "theory", "`rendezvous`", "`lua_djb2`"], rows)
 }
 
-fn header(cells: &[&str]) -> String {
-    format!("| {} |\n|{}\n", cells.join(" | "), "---:|".repeat(cells.len()))
-}
-
-fn row(table: &mut String, cells: &[String]) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(table, "| {} |", cells.join(" | "));
+fn cells<const M: usize, const N: usize>(names: [String; M], values: [String; N]) -> Vec<String> {
+    names.into_iter().chain(values).collect()
 }
 
 fn probability(value: f64) -> String {
@@ -157,8 +127,8 @@ fn percent(share: f64) -> String {
 }
 
 /// A count, which theory may give as a fraction, as a whole number with commas.
-fn grouped(number: f64) -> String {
-    svg::grouped(number.round() as u64)
+fn rounded(number: f64) -> String {
+    grouped(number.round() as u64)
 }
 
 #[cfg(test)]
@@ -167,7 +137,7 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        assert_eq!([7.0, 999.6, 4845.0, 225_792_840.0].map(grouped), ["7", "1,000", "4,845", "225,792,840"]);
+        assert_eq!([7.0, 999.6, 4845.0].map(rounded), ["7", "1,000", "4,845"]);
         assert_eq!([0.0, 4.4295e-9, 0.11431, 1.0].map(probability), ["0", "4.43e-9", "0.1143", "1.0000"]);
         assert_eq!(percent(0.190_476), "19.05 %");
     }

@@ -1,4 +1,4 @@
-//! An HTTP server that misbehaves exactly as told, for tests of whoever has to cope.
+//! A fake resolver: an HTTP server whose responses a test chooses byte by byte, faults included.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::locked;
+use crate::sync::locked;
 
 /// A request head longer than this ends the connection.
 const HEAD_LIMIT: usize = 256 << 10;
 
-/// What to do with one request: send, pause, send …, and then something with the connection.
+/// A response: bytes and pauses, and how to treat the connection afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Script {
+pub struct FakeResponse {
     steps: Vec<Step>,
     end: End,
 }
@@ -35,7 +35,7 @@ enum End {
     Hang,
 }
 
-impl Script {
+impl FakeResponse {
     /// 200 with this body; the connection stays.
     #[must_use]
     pub fn ok(body: impl AsRef<[u8]>) -> Self {
@@ -46,7 +46,7 @@ impl Script {
     #[must_use]
     pub fn status(code: u16, body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
-        let head = format!("HTTP/1.1 {code} Scripted\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!("HTTP/1.1 {code} Fake\r\ncontent-length: {}\r\n\r\n", body.len());
         Self::raw(head).send(body)
     }
 
@@ -56,27 +56,27 @@ impl Script {
         Self::nothing().send(bytes)
     }
 
-    /// Sends nothing; the connection stays, so add an end or steps.
+    /// No bytes yet; the connection stays open.
     #[must_use]
     pub fn nothing() -> Self {
         Self { steps: Vec::new(), end: End::Keep }
     }
 
-    /// Then sends these bytes.
+    /// Adds bytes.
     #[must_use]
     pub fn send(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.steps.push(Step::Send(bytes.as_ref().to_vec()));
         self
     }
 
-    /// Then waits.
+    /// Adds a pause.
     #[must_use]
     pub fn pause(mut self, duration: Duration) -> Self {
         self.steps.push(Step::Pause(duration));
         self
     }
 
-    /// Waits before everything else.
+    /// Adds a pause before all bytes.
     #[must_use]
     pub fn delayed(mut self, duration: Duration) -> Self {
         self.steps.insert(0, Step::Pause(duration));
@@ -97,7 +97,7 @@ impl Script {
         self
     }
 
-    /// Says nothing more at the end, and keeps the connection open until the server is dropped.
+    /// Sends nothing more at the end, and keeps the connection open until the server is dropped.
     #[must_use]
     pub fn hang(mut self) -> Self {
         self.end = End::Hang;
@@ -105,7 +105,7 @@ impl Script {
     }
 }
 
-/// A request that came.
+/// A request that the server received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// Path and query, as they were sent.
@@ -125,9 +125,9 @@ impl Recorded {
     }
 }
 
-/// A scripted server on 127.0.0.1, on a free port, until it is dropped.
+/// A server on a free port of 127.0.0.1, until it is dropped.
 #[derive(Debug)]
-pub struct Scripted {
+pub struct FakeResolver {
     addr: SocketAddr,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
@@ -144,19 +144,19 @@ struct Shared {
 struct State {
     stop: bool,
     accepted: usize,
-    /// Those still open, so that they can be closed under their threads.
+    /// Copies of the open connections, to close them while their threads wait.
     open: HashMap<usize, TcpStream>,
 }
 
-type Handler = dyn Fn(&str, &[u8]) -> Script + Send + Sync;
+type Handler = dyn Fn(&str, &[u8]) -> FakeResponse + Send + Sync;
 
-impl Scripted {
-    /// Starts a server that asks `handler` what to do with each request: it gets the path with its query,
-    /// and the whole head as it was sent. A body is read and thrown away (by its `content-length`).
+impl FakeResolver {
+    /// Starts a server that responds to each request with the result of `handler`, which gets the path with its query,
+    /// and the head as it was sent. A body is read and dropped (by its `content-length`).
     ///
     /// # Errors
     /// If no port can be bound.
-    pub fn start(handler: impl Fn(&str, &[u8]) -> Script + Send + Sync + 'static) -> Result<Self> {
+    pub fn start(handler: impl Fn(&str, &[u8]) -> FakeResponse + Send + Sync + 'static) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
@@ -166,13 +166,13 @@ impl Scripted {
         Ok(Self { addr, shared, acceptor: Some(acceptor) })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The requests so far, in the order they came. One is here before its handler is called.
+    /// The requests so far, in order. A request is recorded before its handler is called.
     #[must_use]
     pub fn requests(&self) -> Vec<Recorded> {
         locked(&self.shared.requests).clone()
@@ -185,7 +185,7 @@ impl Scripted {
     }
 }
 
-impl Drop for Scripted {
+impl Drop for FakeResolver {
     fn drop(&mut self) {
         {
             let mut state = locked(&self.shared.state);
@@ -196,7 +196,7 @@ impl Drop for Scripted {
             }
         }
         self.shared.stopped.notify_all();
-        // Wakes the acceptor, which then sees that it is to stop.
+        // Wakes the acceptor, which then sees `stop`.
         if TcpStream::connect(self.addr).is_ok() {
             if let Some(acceptor) = self.acceptor.take() {
                 let _ = acceptor.join();
@@ -206,7 +206,7 @@ impl Drop for Scripted {
 }
 
 impl Shared {
-    /// Waits, but not beyond the server's end; says whether to go on.
+    /// Waits until the time is up or the server stops. Returns whether the server still runs.
     fn pause(&self, duration: Option<Duration>) -> bool {
         let until = duration.map(|duration| Instant::now() + duration);
         let mut state = locked(&self.state);
@@ -238,7 +238,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, handler: &Arc<Handler>) 
         let (shared, handler) = (Arc::clone(shared), Arc::clone(handler));
         thread::spawn(move || {
             let end = converse(&stream, &shared, &handler).unwrap_or(End::Close);
-            // The twin would keep the connection open, and a reset from being one.
+            // Otherwise the copy would keep the connection open.
             locked(&shared.state).open.remove(&number);
             if end == End::Reset {
                 let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
@@ -247,7 +247,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, handler: &Arc<Handler>) 
     }
 }
 
-/// Serves one connection until it ends, and says how to end it.
+/// Serves one connection, and returns how to end it.
 fn converse(mut stream: &TcpStream, shared: &Shared, handler: &Arc<Handler>) -> Result<End> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();

@@ -1,4 +1,4 @@
-//! Describing a lab and starting it.
+//! The description of a test environment, and its start.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use anyhow::Result;
 use serde_json::Value;
 
-use super::{Lab, SERVER_PORT};
+use super::running::{TestEnv, SERVER_PORT};
 use crate::config::{Address, AddressMap, Shipped};
 use crate::dns::Dns;
 use crate::envoy::{Envoy, EnvoyOptions};
@@ -20,13 +20,13 @@ const ADMIN_PORT: u16 = 9901;
 const DOCKER_DNS: (&str, u16) = ("127.0.0.11", 53);
 /// Any free port on loopback.
 const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
-/// The cluster that the filter asks.
+/// The cluster that the filter calls.
 const RESOLVER: &str = "resolver";
 
 type Edit = Box<dyn FnOnce(&mut Shipped) -> Result<()>>;
 
-/// Describes a lab; [`start`](Self::start) starts it.
-pub struct LabBuilder {
+/// Describes a test environment; [`start`](Self::start) starts it.
+pub struct TestEnvBuilder {
     config: String,
     replicas: u8,
     envoy: EnvoyOptions,
@@ -41,9 +41,11 @@ pub struct LabBuilder {
     progress: Option<fn(&str)>,
 }
 
-impl LabBuilder {
-    pub(super) fn new(config: &str) -> Self {
-        Self {
+impl TestEnv {
+    /// Describes a test environment with a file of the project's folder `envoy/`.
+    #[must_use]
+    pub fn builder(config: &str) -> TestEnvBuilder {
+        TestEnvBuilder {
             config: config.to_owned(),
             replicas: 2,
             envoy: EnvoyOptions { concurrency: 1, ..EnvoyOptions::default() },
@@ -58,43 +60,45 @@ impl LabBuilder {
             progress: None,
         }
     }
+}
 
-    /// How many servers; 2 if not said.
+impl TestEnvBuilder {
+    /// How many servers; 2 by default.
     #[must_use]
     pub fn replicas(mut self, count: u8) -> Self {
         self.replicas = count;
         self
     }
 
-    /// Envoy's worker threads; 1 if not said.
+    /// Envoy's worker threads; 1 by default.
     #[must_use]
     pub fn concurrency(mut self, workers: u32) -> Self {
         self.envoy.concurrency = workers;
         self
     }
 
-    /// Level of everything in Envoy but Wasm; `warning` if not said.
+    /// Envoy's log level, except for Wasm; `warning` by default.
     #[must_use]
     pub fn log_level(mut self, level: &str) -> Self {
         level.clone_into(&mut self.envoy.log_level);
         self
     }
 
-    /// Levels of Envoy's components, such as `wasm:debug`; `wasm:info` if not said.
+    /// The log levels of Envoy's components, such as `wasm:debug`; `wasm:info` by default.
     #[must_use]
     pub fn component_log_level(mut self, levels: &str) -> Self {
         levels.clone_into(&mut self.envoy.component_log_level);
         self
     }
 
-    /// Further arguments for Envoy, which accepts each only once.
+    /// More arguments for Envoy, which accepts each only once.
     #[must_use]
     pub fn envoy_arguments(mut self, arguments: &[&str]) -> Self {
         self.envoy.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
-    /// `hash` (if not said) or `numeric`, for the servers.
+    /// `hash` (by default) or `numeric`, for the servers.
     #[must_use]
     pub fn index_mode(mut self, mode: &str) -> Self {
         mode.clone_into(&mut self.servers.index_mode);
@@ -108,8 +112,7 @@ impl LabBuilder {
         self
     }
 
-    /// Servers that run already, with the DNS that knows them, in place of new ones. For tests that need
-    /// their port before Envoy starts.
+    /// Uses running servers and their DNS instead of new ones, for tests that need the port before Envoy starts.
     #[must_use]
     pub fn with_servers(mut self, dns: Dns, servers: Servers) -> Self {
         self.running = Some((dns, servers));
@@ -131,36 +134,35 @@ impl LabBuilder {
         self
     }
 
-    /// The listener that [`Lab::get`] and its like use; `listener_0` if not said.
+    /// The listener of [`TestEnv::get`] and the other request methods; `listener_0` by default.
     #[must_use]
     pub fn listener(mut self, name: &str) -> Self {
         name.clone_into(&mut self.listener);
         self
     }
 
-    /// One more address of the shipped configuration and what becomes of it. It wins over the usual ones,
-    /// which are the listener's, the admin interface's, the servers' and Docker's DNS.
+    /// Replaces one more address of the shipped configuration. It takes precedence over those that are always replaced:
+    /// the listener's, the admin interface's, the servers' and that of Docker's DNS.
     #[must_use]
     pub fn address(mut self, from: impl Into<Address>, to: impl Into<Address>) -> Self {
         self.addresses.push((from.into(), to.into()));
         self
     }
 
-    /// Another configuration for the filter `pinroute`, handed over as JSON text. `:8081` in it becomes the
-    /// servers' real port.
+    /// Sets the configuration of the filter `pinroute`, as JSON text. `:8081` in it becomes the servers' port.
     #[must_use]
     pub fn plugin(self, config: Value) -> Self {
         self.edit(move |shipped| shipped.plugin_config("pinroute", &config).map(drop))
     }
 
-    /// As [`plugin`](Self::plugin), but any text, for configurations that are to be rejected.
+    /// As [`plugin`](Self::plugin), but any text, for configurations that Envoy must reject.
     #[must_use]
     pub fn plugin_text(self, text: &str) -> Self {
         let text = text.to_owned();
         self.edit(move |shipped| shipped.plugin_config_text("pinroute", &text).map(drop))
     }
 
-    /// As [`plugin`](Self::plugin), but handed over as a `google.protobuf.Struct`.
+    /// As [`plugin`](Self::plugin), but as a `google.protobuf.Struct`.
     #[must_use]
     pub fn plugin_struct(self, config: Value) -> Self {
         self.edit(move |shipped| shipped.plugin_config_struct("pinroute", &config).map(drop))
@@ -173,15 +175,15 @@ impl LabBuilder {
         self
     }
 
-    /// Changes the configuration in any other way. Addresses are replaced by then; those that an edit adds
-    /// are too if they are of the shipped kind, such as `server:8081`, and stay as they are otherwise.
+    /// Changes the configuration in any other way, after the addresses were replaced. Of the addresses that an edit adds,
+    /// those that shipped configurations use, such as `server:8081`, are replaced too.
     #[must_use]
     pub fn edit(mut self, edit: impl FnOnce(&mut Shipped) -> Result<()> + 'static) -> Self {
         self.edits.push(Box::new(edit));
         self
     }
 
-    /// Called with a line before each step of the start.
+    /// Sets a function that gets a line before each step of the start.
     #[must_use]
     pub fn progress(mut self, report: fn(&str)) -> Self {
         self.progress = Some(report);
@@ -191,9 +193,9 @@ impl LabBuilder {
     /// Starts everything, in the calling thread: see the crate's documentation.
     ///
     /// # Errors
-    /// If a part of it does not come up, or if the configuration cannot be made to fit.
-    pub fn start(mut self) -> Result<Lab> {
-        // Before anything runs: what is missing should be said at once.
+    /// If a part does not start, or if the configuration has an unknown address or file.
+    pub fn start(mut self) -> Result<TestEnv> {
+        // First, so that a missing file is reported at once.
         let mut shipped = Shipped::load(&self.config)?;
         shipped.replace_files()?;
 
@@ -211,7 +213,7 @@ impl LabBuilder {
         self.report("starting Envoy");
         let envoy = Envoy::start(shipped.value(), &self.envoy)?;
         let addr = envoy.listener_addr(&self.listener)?;
-        Ok(Lab { envoy, servers, dns, addr, client: Client::new(addr) })
+        Ok(TestEnv { envoy, servers, dns, addr, client: Client::new(addr) })
     }
 
     fn configure(&mut self, shipped: &mut Shipped, dns: &Dns, port: u16) -> Result<()> {
@@ -238,13 +240,13 @@ impl LabBuilder {
     }
 }
 
-impl fmt::Debug for LabBuilder {
+impl fmt::Debug for TestEnvBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LabBuilder").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("TestEnvBuilder").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
-/// What becomes of the addresses that every shipped configuration has.
+/// The replacements for the addresses that every shipped configuration has.
 #[must_use]
 pub(crate) fn addresses(listen: SocketAddr, admin: SocketAddr, dns: SocketAddr, servers: u16) -> AddressMap {
     AddressMap::new()
@@ -254,7 +256,7 @@ pub(crate) fn addresses(listen: SocketAddr, admin: SocketAddr, dns: SocketAddr, 
         .keep_host(SERVER_PORT, servers)
 }
 
-/// Loads a shipped configuration as it would be started, for Envoy to check it: nothing needs to run.
+/// Loads a shipped configuration with its addresses and files replaced, for Envoy to check.
 ///
 /// # Errors
 /// If it cannot be read or names a file that does not exist.

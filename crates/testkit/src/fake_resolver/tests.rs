@@ -1,14 +1,14 @@
-//! Tests of each way to misbehave.
+//! Tests of each kind of response.
 
 use std::io::ErrorKind;
 
 use super::*;
-use crate::eventually;
 use crate::http::Client;
+use crate::poll::eventually;
 
 const LONG: Duration = Duration::from_secs(10);
 
-fn connect(server: &Scripted) -> TcpStream {
+fn connect(server: &FakeResolver) -> TcpStream {
     let mut stream = TcpStream::connect(server.addr()).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream.write_all(b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
@@ -17,16 +17,16 @@ fn connect(server: &Scripted) -> TcpStream {
 
 #[test]
 fn keeps_the_connection_and_records() {
-    let server = Scripted::start(|path, _| match path {
-        "/one" => Script::ok("1"),
-        _ => Script::status(503, "busy"),
+    let server = FakeResolver::start(|path, _| match path {
+        "/one" => FakeResponse::ok("1"),
+        _ => FakeResponse::status(503, "busy"),
     })
     .unwrap();
     let client = Client::new(server.addr());
-    let answer = client.get("/one").unwrap();
-    assert_eq!((answer.status, answer.text().as_str()), (200, "1"));
-    let answer = client.request("POST", "/two?a=b", &[("x-name", "value")], b"body").unwrap();
-    assert_eq!((answer.status, answer.header("Content-Length")), (503, Some("4")));
+    let response = client.get("/one").unwrap();
+    assert_eq!((response.status, response.text().as_str()), (200, "1"));
+    let response = client.request("POST", "/two?a=b", &[("x-name", "value")], b"body").unwrap();
+    assert_eq!((response.status, response.header("Content-Length")), (503, Some("4")));
 
     let requests = server.requests();
     assert_eq!(requests.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["/one", "/two?a=b"]);
@@ -39,8 +39,9 @@ fn keeps_the_connection_and_records() {
 
 #[test]
 fn closes_in_the_middle_of_a_body() {
-    let server =
-        Scripted::start(|_, _| Script::raw("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").close());
+    let server = FakeResolver::start(|_, _| {
+        FakeResponse::raw("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").close()
+    });
     let server = server.unwrap();
     let mut text = String::new();
     connect(&server).read_to_string(&mut text).unwrap();
@@ -50,7 +51,7 @@ fn closes_in_the_middle_of_a_body() {
 
 #[test]
 fn resets() {
-    let server = Scripted::start(|_, _| Script::nothing().reset()).unwrap();
+    let server = FakeResolver::start(|_, _| FakeResponse::nothing().reset()).unwrap();
     let error = connect(&server).read(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
@@ -58,7 +59,8 @@ fn resets() {
 #[test]
 fn pauses_between_bytes() {
     let pause = Duration::from_millis(50);
-    let server = Scripted::start(move |_, _| Script::raw("a").pause(pause).send("b").close()).unwrap();
+    let server =
+        FakeResolver::start(move |_, _| FakeResponse::raw("a").pause(pause).send("b").close()).unwrap();
     let start = Instant::now();
     let mut text = String::new();
     connect(&server).read_to_string(&mut text).unwrap();
@@ -68,7 +70,7 @@ fn pauses_between_bytes() {
 
 #[test]
 fn hangs_until_dropped() {
-    let server = Scripted::start(|_, _| Script::nothing().hang()).unwrap();
+    let server = FakeResolver::start(|_, _| FakeResponse::nothing().hang()).unwrap();
     let mut stream = connect(&server);
     eventually(LONG, || match server.requests().len() {
         1 => Ok(()),
@@ -83,7 +85,7 @@ fn hangs_until_dropped() {
     drop(server);
     stream.set_read_timeout(Some(LONG)).unwrap();
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
-    // A test beside this one may hold copies of all sockets for a moment, while it starts a process.
+    // Another test that starts a process at this moment may hold copies of all sockets.
     eventually(LONG, || match TcpStream::connect(addr) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
         other => Err(format!("{other:?}")),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use pinroute_core::shuffle::{Algorithm, Assigner, Hosts};
+use pinroute_core::shard::{Algorithm, Assigner, Hosts, Scratch};
 
 /// The most bad customers that are tried at once.
 pub const MOST_BAD: usize = 16;
@@ -10,6 +10,9 @@ pub const MOST_BAD: usize = 16;
 /// Groups of one customer and the bad ones. Nobody is in two groups, so they are independent trials.
 pub const GROUPS: usize = 20_000;
 pub const CUSTOMERS: usize = GROUPS * (MOST_BAD + 1);
+
+/// Hosts per customer in the plot of moves.
+pub const GROWING_SIZE: u32 = 4;
 
 /// How many customers a host more is tried on.
 pub const MOVERS: usize = 20_000;
@@ -24,7 +27,14 @@ pub struct Fleet {
     pub size: u32,
 }
 
-/// What was found for an algorithm and a fleet. Shares are between 0 and 1.
+/// A fleet under both algorithms.
+pub struct Compared {
+    pub fleet: Fleet,
+    pub rendezvous: Measured,
+    pub lua: Measured,
+}
+
+/// What was measured for an algorithm and a fleet. Shares are between 0 and 1.
 pub struct Measured {
     /// How many different shards all customers have.
     pub distinct: usize,
@@ -71,11 +81,11 @@ pub fn moved(algorithm: Algorithm, fleet: Fleet) -> f64 {
 }
 
 fn shards(algorithm: Algorithm, fleet: Fleet, customers: usize) -> Vec<Set> {
-    let mut assigner = Assigner::new(algorithm, &Hosts::Numbered, None);
+    let (assigner, mut scratch) = (Assigner::new(algorithm, &Hosts::Numbered, None), Scratch::default());
     let mut shard = Vec::new();
     (0..customers)
         .map(|number| {
-            assigner.assign(format!("customer-{number}").as_bytes(), fleet.hosts, fleet.size, &mut shard);
+            assigner.assign(format!("customer-{number}").as_bytes(), fleet.hosts, fleet.size, &mut scratch, &mut shard);
             shard.iter().fold(0, |set, host| set | 1 << host)
         })
         .collect()
