@@ -244,12 +244,18 @@ fn every_rejection_is_documented() {
         Rejection::RouteConfig,
     ];
     let reasons: BTreeSet<_> = all.iter().map(|one| one.reason().name()).collect();
-    assert_eq!(reasons, BTreeSet::from(Reason::ALL.map(Reason::name)), "the list in this test lacks a rejection");
+    assert_eq!(
+        reasons,
+        BTreeSet::from(Reason::ALL.map(Reason::name)),
+        "the list in this test lacks a rejection"
+    );
     let rows = page("docs/operations.md").rows("case");
     let documented: BTreeSet<_> =
         rows.iter().map(|row| (row[1].split('`').take(2).collect::<String>(), row[2].clone())).collect();
-    let expected =
-        all.iter().map(|one| (format!("{} {}", one.status(), one.body()), one.reason().name().to_owned())).collect();
+    let expected = all
+        .iter()
+        .map(|one| (format!("{} {}", one.status(), one.body()), one.reason().name().to_owned()))
+        .collect();
     assert_eq!(documented, expected);
 }
 

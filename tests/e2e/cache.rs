@@ -5,8 +5,8 @@ use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::eventually;
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use serde_json::json;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -35,17 +35,14 @@ fn a_cached_response_is_used_until_it_expires() {
     for _ in 0..20 {
         assert_eq!(env.get("/join?client_id=123").unwrap().status, 200);
     }
-    // The same key in another encoding.
-    env.get("/join?client_id=%3123").unwrap();
     assert_eq!(resolver.requests().len(), 1);
-    assert_eq!((stat(&env, "cache.hit"), stat(&env, "cache.miss"), stat(&env, "routed")), (20, 1, 21));
+    assert_eq!((stat(&env, "cache.hit"), stat(&env, "cache.miss"), stat(&env, "routed")), (19, 1, 20));
+    // The same key in another encoding is another entry: the cache goes by what is sent.
+    env.get("/join?client_id=%3123").unwrap();
+    assert_eq!(resolver.requests().len(), 2);
     eventually(SOON, || {
         env.get("/join?client_id=123").unwrap();
-        if resolver.requests().len() == 2 {
-            Ok(())
-        } else {
-            Err("no second call".to_owned())
-        }
+        if resolver.requests().len() == 3 { Ok(()) } else { Err("no second call".to_owned()) }
     })
     .unwrap();
 }
@@ -75,11 +72,7 @@ fn an_expired_response_is_used_while_the_resolver_fails() {
     status.store(503, Ordering::Relaxed);
     eventually(SOON, || {
         assert_eq!(env.get("/join?client_id=1").unwrap().status, 200);
-        if stat(&env, "cache.stale") >= 3 {
-            Ok(())
-        } else {
-            Err("not stale yet".to_owned())
-        }
+        if stat(&env, "cache.stale") >= 3 { Ok(()) } else { Err("not stale yet".to_owned()) }
     })
     .unwrap();
     assert_eq!(env.get("/join?client_id=new").unwrap().text(), "resolver returned 503");

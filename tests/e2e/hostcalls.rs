@@ -5,7 +5,7 @@ use crate::{everywhere, hostport, with_resolver};
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use pinroute_testkit::fake_resolver::FakeResolver;
 use pinroute_testkit::paths::project_root;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// How Envoy's Wasm logger marks a call, before the name of the function.

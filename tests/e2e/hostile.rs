@@ -3,7 +3,7 @@
 
 use crate::{assert_no_reload, hostport, with_resolver};
 use pinroute_testkit::fake_resolver::FakeResponse;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const FAILED: &str = "resolver httpCall failed";

@@ -5,7 +5,7 @@ use pinroute_core::index::IndexMode;
 use pinroute_core::key::percent::decode_form;
 use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 const IDS: &[&str] =
     &["123", "0", "-7", "+5", "%2B5", "alice", "a%20b", "a+b", "caf%C3%A9", "%ff", "12345678901234567890"];

@@ -4,7 +4,7 @@ use crate::shuffle::{answer_directly, shown};
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use pinroute_testkit::eventually;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -112,12 +112,8 @@ fn the_debug_log_shows_the_source_of_each_value() {
     eventually(SOON, || {
         config_of(&env, "customer-A");
         let log = env.envoy.log();
-        let line = "(8 instances by runtime, 3 of them by runtime for this key)";
-        if log.contains(line) {
-            Ok(())
-        } else {
-            Err("no such line".to_owned())
-        }
+        let line = "(hosts: 8 from runtime; shard size: 3 from runtime_key)";
+        if log.contains(line) { Ok(()) } else { Err("no such line".to_owned()) }
     })
     .unwrap();
 }

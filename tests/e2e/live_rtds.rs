@@ -212,7 +212,7 @@ fn bad_values_change_nothing_and_are_reported_once() {
     }
     assert_eq!(stat(&env, "invalid"), bad.len() as u64);
     assert_eq!(env.envoy.log().matches("shuffle_sharding.total_hosts = -1.").count(), 0);
-    assert_eq!(env.envoy.log().matches("total_hosts = -1 is not usable").count(), 1);
+    assert_eq!(env.envoy.log().matches("total_hosts = -1 is invalid").count(), 1);
     xds.set_runtime("runtime", &values(4, &[("a", 99)])).unwrap();
     wait_for(&clients, "a", "4/4");
     assert_eq!(xds.nacks(RUNTIME), [""; 0], "a message with a valid encoding is accepted");
@@ -238,18 +238,18 @@ fn invalid_messages_get_a_nack_with_the_reason() {
         (response("type.googleapis.com/x.Y", vec![]), "the type type.googleapis.com/x.Y is not"),
         (
             response(RUNTIME, vec![any("type.googleapis.com/x.Y", b"")]),
-            "a resource of the type type.googleapis.com/x.Y",
+            "a resource has the type type.googleapis.com/x.Y",
         ),
-        (response(RUNTIME, vec![runtime(b"\xff\xff\xff")]), "a resource cannot be read"),
+        (response(RUNTIME, vec![runtime(b"\xff\xff\xff")]), "a resource cannot be decoded"),
         (
             response(RUNTIME, vec![runtime(b"\x0a\x07runtime\x12\x02\xff\xff")]),
-            "the layer of runtime cannot be read",
+            "a resource cannot be decoded",
         ),
         (
             response(RUNTIME, vec![runtime(b"\x0a\x07runtime"), runtime(b"\x0a\x07runtime")]),
-            "the resource runtime is there twice",
+            "the resource runtime occurs twice",
         ),
-        (response(RUNTIME, vec![runtime(&vec![0xff; 10 << 20])]), "a resource cannot be read"),
+        (response(RUNTIME, vec![runtime(&vec![0xff; 10 << 20])]), "a resource cannot be decoded"),
     ];
     for (count, (message, reason)) in (1..).zip(cases) {
         xds.push_raw(RUNTIME, &message);

@@ -3,7 +3,7 @@
 use crate::{assert_no_reload, everywhere, hostport, with_resolver};
 use pinroute_testkit::eventually;
 use pinroute_testkit::fake_resolver::FakeResponse;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use pinroute_core::shard::{Algorithm, Assigner, Hosts, Scratch};
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::http::Response;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 pub fn shown(response: &Response) -> [&str; 3] {

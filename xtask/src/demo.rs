@@ -4,10 +4,10 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::time::Duration;
 
-use anyhow::{bail, ensure, Context, Result};
-use pinroute_testkit::env::{TestEnv, SERVER_PORT};
+use anyhow::{Context, Result, bail, ensure};
+use pinroute_testkit::env::{SERVER_PORT, TestEnv};
 use pinroute_testkit::envoy::envoy_binary;
-use tokio::signal::unix::{signal, SignalKind};
+use tokio::signal::unix::{SignalKind, signal};
 
 const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 10000));
 const ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9901));

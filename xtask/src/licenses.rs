@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result, ensure};
 use pinroute_testkit::paths::project_root;
 use serde_json::Value;
 use spdx::{Expression, ParseMode};

@@ -1,6 +1,6 @@
 //! The check of the configurations in `envoy/`.
 
-use anyhow::{ensure, Result};
+use anyhow::{Result, ensure};
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::env::for_validation;
 use pinroute_testkit::envoy::validate;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use pinroute_testkit::paths;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

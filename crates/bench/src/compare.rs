@@ -4,11 +4,11 @@ use crate::chain::Filter;
 use crate::figure::Figure;
 use crate::peers::{Contest, Measured};
 use crate::report::{resources, spread};
-use crate::resources::{measure, pinroute, Subject};
+use crate::resources::{Subject, measure, pinroute};
 use crate::rig::Bench;
 use crate::scale::Scale;
-use crate::variants::{all, named, Variant};
-use anyhow::{ensure, Context, Result};
+use crate::variants::{Variant, all, named};
+use anyhow::{Context, Result, ensure};
 use pinroute_report::table;
 use std::path::Path;
 

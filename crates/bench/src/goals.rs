@@ -2,7 +2,7 @@
 
 use crate::figure::Figure;
 use crate::growth::Plot;
-use crate::peers::{ratio, Measured};
+use crate::peers::{Measured, ratio};
 use anyhow::{Context, Result};
 use serde::Serialize;
 

@@ -1,17 +1,17 @@
 //! Measures how costs grow with the number of keys, hosts, overrides and connections.
 
-use crate::chain::{script, Chain, Filter};
+use crate::chain::{Chain, Filter, script};
 use crate::figure::Figure;
-use crate::load::{key, Keys};
+use crate::load::{Keys, key};
 use crate::peers::wait_for_live;
 use crate::rig::{Bench, Rig};
 use crate::scale::{Growth, Scale};
-use crate::turns::{self, in_turn, Run, Turns};
-use crate::variants::{lua_shuffle_of, resolve, shuffle, BARE, WARM};
-use anyhow::{ensure, Result};
+use crate::turns::{self, Run, Turns, in_turn};
+use crate::variants::{BARE, WARM, lua_shuffle_of, resolve, shuffle};
+use anyhow::{Result, ensure};
 use pinroute_testkit::eventually;
 use serde::Serialize;
-use serde_json::{json, Map, Value};
+use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// Requests before the first round, so that JIT compilers are done.

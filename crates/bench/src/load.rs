@@ -1,6 +1,6 @@
 //! The load generator: one thread, and keep-alive connections with one pending request each.
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use pinroute_core::hash::mix;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
 //! The machine's processors, and what a process has used of them and of the memory.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result, ensure};
 use procfs::process::{Process, Task};
-use rustix::thread::{sched_getaffinity, sched_setaffinity, CpuSet};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 use std::{fs, io, thread};
 

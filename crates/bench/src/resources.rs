@@ -1,10 +1,10 @@
 //! What a filter costs besides processor time: start-up time, memory, and the size of its module.
 
-use crate::chain::{script, Chain, Filter};
+use crate::chain::{Chain, Filter, script};
 use crate::figure::Figure;
 use crate::rig::Bench;
 use crate::scale::Scale;
-use crate::variants::{resolve, shuffle, BARE, WARM};
+use crate::variants::{BARE, WARM, resolve, shuffle};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::json;

@@ -2,8 +2,8 @@
 
 use crate::chain::{Bootstrap, Chain};
 use crate::load::{Connections, Generator, Keys, Series};
-use crate::machine::{pin, resident, Processors, Worker};
-use anyhow::{ensure, Context, Result};
+use crate::machine::{Processors, Worker, pin, resident};
+use anyhow::{Context, Result, ensure};
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::envoy::{Envoy, EnvoyOptions};
 use pinroute_testkit::http::Client;
@@ -186,7 +186,7 @@ impl Rig<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::{script, Filter};
+    use crate::chain::{Filter, script};
     use crate::load::key;
     use crate::variants::index;
     use pinroute_core::index::IndexMode;

@@ -4,7 +4,7 @@ use crate::chain::Chain;
 use crate::load::Keys;
 use crate::rig::Bench;
 use crate::variants::{resolve, shuffle};
-use anyhow::{ensure, Result};
+use anyhow::{Result, ensure};
 use serde_json::json;
 
 /// Keys for each chain, all different.

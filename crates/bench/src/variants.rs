@@ -1,10 +1,10 @@
 //! The filter chains that are compared.
 
-use crate::chain::{script, Chain, Filter};
+use crate::chain::{Chain, Filter, script};
 use crate::load::Keys;
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result, ensure};
 use pinroute_testkit::xds::XDS_CLUSTER;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 /// Keys that a cache or a JIT compiler has seen before.
 pub const WARM: Keys = Keys::Cycle(100);

@@ -2,10 +2,10 @@
 
 use std::io::IsTerminal;
 
-use anyhow::{anyhow, Result};
+use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
-use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How a service logs.
 #[derive(Args, Clone, Debug)]

@@ -55,11 +55,7 @@ fn main() -> ExitCode {
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let keep_filled = |arg: Arg| {
         let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
-        if empty {
-            arg.env(Resettable::Reset)
-        } else {
-            arg
-        }
+        if empty { arg.env(Resettable::Reset) } else { arg }
     };
     command.mut_args(keep_filled).mut_subcommands(without_empty_variables)
 }

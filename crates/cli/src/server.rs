@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pinroute_core::index::IndexMode;
 use pinroute_server::{Numbered, Options, Resolver};
 
@@ -114,11 +114,7 @@ impl Arguments {
         let peers = self.server_peers.unwrap_or_default();
         let peers: Vec<String> =
             peers.split(',').map(str::trim).filter(|peer| !peer.is_empty()).map(str::to_owned).collect();
-        if peers.is_empty() {
-            Resolver::Itself
-        } else {
-            Resolver::Peers(peers)
-        }
+        if peers.is_empty() { Resolver::Itself } else { Resolver::Peers(peers) }
     }
 }
 

@@ -5,7 +5,7 @@ use plotters::element::PathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use crate::canvas::{drawing, failed, label, text, Colour, GRID, HEAD, INK};
+use crate::canvas::{Colour, GRID, HEAD, INK, drawing, failed, label, text};
 
 /// The height of a bar with its distance to the next.
 const BAR: u32 = 27;

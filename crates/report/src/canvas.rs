@@ -1,6 +1,6 @@
 //! What all plots share: the drawing area, colours that follow the reader's light or dark mode, and marks.
 
-use anyhow::{anyhow, Result};
+use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::element::PathElement;
 use plotters::prelude::*;

@@ -5,7 +5,7 @@ mod canvas;
 mod lines;
 mod table;
 
-pub use bars::{bars, Bar};
+pub use bars::{Bar, bars};
 pub use canvas::{Colour, Mark};
-pub use lines::{lines, Panel, Point, Series};
+pub use lines::{Panel, Point, Series, lines};
 pub use table::{grouped, table};

@@ -5,7 +5,7 @@ use plotters::element::PathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use crate::canvas::{drawing, failed, label, mark, text, Area, Colour, Mark, GRID, HEAD, INK, WIDTH};
+use crate::canvas::{Area, Colour, GRID, HEAD, INK, Mark, WIDTH, drawing, failed, label, mark, text};
 
 /// The height of a line of a legend.
 const LEGEND: i32 = 18;

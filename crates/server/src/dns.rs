@@ -4,9 +4,9 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolveHosts;
 use hickory_resolver::proto::rr::RData;
-use hickory_resolver::TokioResolver;
 
 /// Why a look-up failed; only shown.
 pub type LookupError = Box<dyn std::error::Error + Send + Sync>;

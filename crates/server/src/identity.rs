@@ -7,7 +7,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout, Instant};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::dns::LookupError;
 use crate::options::Options;
@@ -114,11 +114,7 @@ impl Numbered {
     fn number_of_host(&self, host: &str) -> Option<u64> {
         let (host, suffix) = (without_dot(host), without_dot(&self.suffix));
         let (label, end) = host.split_at_checked(host.len().checked_sub(suffix.len())?)?;
-        if end.eq_ignore_ascii_case(suffix) {
-            self.number_of_label(label)
-        } else {
-            None
-        }
+        if end.eq_ignore_ascii_case(suffix) { self.number_of_label(label) } else { None }
     }
 }
 

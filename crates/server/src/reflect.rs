@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::routes::{json, App};
+use crate::routes::{App, json};
 
 /// The request as this server received it.
 #[derive(Serialize)]

@@ -5,15 +5,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{signal, Signal, SignalKind};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
-use crate::dns::{own_addresses, Dns};
+use crate::dns::{Dns, own_addresses};
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::options::Options;
 use crate::resolver::Numbered;
-use crate::routes::{router, App};
+use crate::routes::{App, router};
 
 /// How long requests in flight may take after a stop signal: half of the ten seconds that
 /// `docker stop` waits before it kills.

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ureq::Agent;
 use ureq::config::AutoHeaderValue;
 use ureq::http::Request;
-use ureq::Agent;
 
 /// For one call. Far above the timeouts that tests wait for.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Result};
+use anyhow::{Result, bail};
 
 /// The time between two tries: short compared with what tests wait for (processes, DNS, counters), and long compared
 /// with the time of a try.
@@ -38,11 +38,7 @@ mod tests {
         let mut tries = 0;
         let value = eventually(Duration::from_secs(5), || {
             tries += 1;
-            if tries == 3 {
-                Ok(tries)
-            } else {
-                Err(tries.to_string())
-            }
+            if tries == 3 { Ok(tries) } else { Err(tries.to_string()) }
         });
         assert_eq!(value.unwrap(), 3);
     }

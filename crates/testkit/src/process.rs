@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use anyhow::{Context, Result};
-use rustix::process::{getppid, kill_process, set_parent_process_death_signal, Pid, Signal};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 
 use crate::sync::locked;
 
@@ -148,11 +148,7 @@ mod tests {
     fn gone(pid: u32) -> Result<(), String> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // A killed child stays as a zombie, Z, until its parent waits for it.
-        if stat.is_empty() || stat.contains(") Z ") {
-            Ok(())
-        } else {
-            Err(stat)
-        }
+        if stat.is_empty() || stat.contains(") Z ") { Ok(()) } else { Err(stat) }
     }
 
     #[test]

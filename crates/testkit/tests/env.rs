@@ -6,7 +6,7 @@ use pinroute_testkit::dns::Dns;
 use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::eventually;
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
-use pinroute_testkit::servers::{name, Servers, ServersOptions};
+use pinroute_testkit::servers::{Servers, ServersOptions, name};
 
 const DEADLINE: Duration = Duration::from_secs(15);
 

@@ -9,8 +9,8 @@ use pinroute_testkit::eventually;
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use pinroute_testkit::xds::envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use pinroute_testkit::xds::envoy_types::pb::google::protobuf::Any;
-use pinroute_testkit::xds::{EdsCluster, WasmFilter, Xds, CLUSTER, ENDPOINTS, EXTENSION_CONFIG, RUNTIME};
-use serde_json::{json, Value};
+use pinroute_testkit::xds::{CLUSTER, ENDPOINTS, EXTENSION_CONFIG, EdsCluster, RUNTIME, WasmFilter, Xds};
+use serde_json::{Value, json};
 
 /// Envoy's back-off after a lost stream is up to 30 s, but near 1 s for the first times.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -50,11 +50,7 @@ fn shows(envoy: &Envoy, key: &str, wanted: &str) {
     eventually(DEADLINE, || {
         let runtime = admin(envoy, "/runtime");
         let value = &runtime["entries"][key]["final_value"];
-        if value == wanted {
-            Ok(())
-        } else {
-            Err(format!("{key} is {value}, not {wanted}"))
-        }
+        if value == wanted { Ok(()) } else { Err(format!("{key} is {value}, not {wanted}")) }
     })
     .unwrap();
 }

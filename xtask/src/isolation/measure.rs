@@ -85,7 +85,13 @@ fn shards(algorithm: Algorithm, fleet: Fleet, customers: usize) -> Vec<Set> {
     let mut shard = Vec::new();
     (0..customers)
         .map(|number| {
-            assigner.assign(format!("customer-{number}").as_bytes(), fleet.hosts, fleet.size, &mut scratch, &mut shard);
+            assigner.assign(
+                format!("customer-{number}").as_bytes(),
+                fleet.hosts,
+                fleet.size,
+                &mut scratch,
+                &mut shard,
+            );
             shard.iter().fold(0, |set, host| set | 1 << host)
         })
         .collect()

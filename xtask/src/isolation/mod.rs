@@ -14,7 +14,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use pinroute_core::shard::Algorithm;
 
-use measure::{moved, Compared, Fleet, Measured, GROWING_SIZE};
+use measure::{Compared, Fleet, GROWING_SIZE, Measured, moved};
 
 /// The fleets measured: hosts, and hosts per customer.
 const FLEETS: [Fleet; 3] =

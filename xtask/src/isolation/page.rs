@@ -2,7 +2,7 @@
 
 use pinroute_report::{grouped, table};
 
-use super::measure::{Compared, Fleet, CUSTOMERS, GROUPS, MOVERS};
+use super::measure::{CUSTOMERS, Compared, Fleet, GROUPS, MOVERS};
 use super::theory;
 
 /// The numbers of bad customers in the table; the plot has all of them.

@@ -1,7 +1,7 @@
 //! The plots.
 
 use anyhow::Result;
-use pinroute_report::{lines, Colour, Mark, Panel, Point, Series};
+use pinroute_report::{Colour, Mark, Panel, Point, Series, lines};
 
 use super::measure::{Compared, Fleet, GROWING_SIZE, MOST_BAD};
 use super::theory;

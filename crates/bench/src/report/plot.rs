@@ -4,7 +4,7 @@ use crate::growth::Plot;
 use crate::peers::Measured;
 use crate::variants::BARE;
 use anyhow::Result;
-use pinroute_report::{grouped, lines, Bar, Colour, Mark, Panel, Point, Series};
+use pinroute_report::{Bar, Colour, Mark, Panel, Point, Series, grouped, lines};
 
 const TITLE: &str = "CPU of Envoy's worker for a request, above the bare chain, in µs";
 /// The height of a panel, in pixels.

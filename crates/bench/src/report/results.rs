@@ -1,6 +1,6 @@
 //! Everything that was measured.
 
-use crate::goals::{goals, Goal};
+use crate::goals::{Goal, goals};
 use crate::growth::{self, Plot};
 use crate::machine::Machine;
 use crate::peers::{Contest, Measured};

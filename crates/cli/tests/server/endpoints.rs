@@ -1,7 +1,7 @@
 //! Each endpoint, asked over HTTP at the real binary.
 
 use crate::support::{Answer, Server};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 fn numbered() -> Server {
     Server::start(&[("SERVICE_PREFIX", "server"), ("SERVICE_SUFFIX", ".svc"), ("REPLICAS", "2")])

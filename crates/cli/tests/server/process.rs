@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{finish, Server};
+use crate::support::{Server, finish};
 
 #[test]
 fn help_names_every_option_and_variable() {

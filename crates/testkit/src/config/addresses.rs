@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use super::tree::{text, walk};
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use anyhow::Result;
 use serde_json::Value;
 
-use super::running::{TestEnv, SERVER_PORT};
+use super::running::{SERVER_PORT, TestEnv};
 use crate::config::{Address, AddressMap, Shipped};
 use crate::dns::Dns;
 use crate::envoy::{Envoy, EnvoyOptions};

@@ -15,5 +15,5 @@
 mod builder;
 mod running;
 
-pub use builder::{for_validation, TestEnvBuilder};
-pub use running::{TestEnv, SERVER_PORT};
+pub use builder::{TestEnvBuilder, for_validation};
+pub use running::{SERVER_PORT, TestEnv};

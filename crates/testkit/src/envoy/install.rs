@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::{env, io};
 
-use anyhow::{bail, ensure, Context, Result};
-use rustix::fs::{flock, FlockOperation};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::paths::project_root;
 use crate::process::die_with_this_thread;

@@ -3,5 +3,5 @@
 mod install;
 mod running;
 
-pub use install::{envoy_binary, ENVOY_VERSION};
-pub use running::{validate, Envoy, EnvoyOptions};
+pub use install::{ENVOY_VERSION, envoy_binary};
+pub use running::{Envoy, EnvoyOptions, validate};

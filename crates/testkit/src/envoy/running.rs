@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::install::envoy_binary;
 use crate::http::Client;
 use crate::poll::eventually;
-use crate::process::{die_with_this_thread, Process};
+use crate::process::{Process, die_with_this_thread};
 use tempfile::TempDir;
 
 /// From start to LIVE. One Envoy takes about a second; many at once on a small machine take longer.
@@ -176,11 +176,7 @@ impl Envoy {
     /// If it does not, with the log's last lines.
     pub fn wait_for_log(&self, text: &str) -> Result<()> {
         eventually(LOG_DEADLINE, || {
-            if self.log().contains(text) {
-                Ok(())
-            } else {
-                Err(self.process.log_tail(LOG_TAIL))
-            }
+            if self.log().contains(text) { Ok(()) } else { Err(self.process.log_tail(LOG_TAIL)) }
         })
         .with_context(|| format!("{text:?} is not in Envoy's log"))
     }
@@ -279,11 +275,9 @@ mod tests {
         let options = EnvoyOptions { concurrency: 1, ..EnvoyOptions::default() };
         let envoy = Envoy::start(&config(), &options).unwrap();
         assert_ne!(envoy.listener_addr("front").unwrap().port(), 0);
-        assert!(envoy
-            .listener_addr("back")
-            .unwrap_err()
-            .to_string()
-            .starts_with("no listener \"back\" in {"));
+        assert!(
+            envoy.listener_addr("back").unwrap_err().to_string().starts_with("no listener \"back\" in {")
+        );
         assert_eq!(envoy.stat("server.concurrency").unwrap(), 1);
         assert_eq!(envoy.stat("server.concurrency.none").unwrap(), 0);
         assert!(envoy.stats("listener_manager.").unwrap().len() > 3);

@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Result;
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use prost::Message;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tonic::Status;
 
@@ -44,7 +44,7 @@ pub use envoy_types;
 pub use resources::{EdsCluster, WasmFilter};
 pub use tonic::Code;
 pub use types::{
-    Pushed, Request, CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, RUNTIME, XDS_CLUSTER,
+    CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, Pushed, ROUTE, RUNTIME, Request, XDS_CLUSTER,
 };
 
 use crate::sync::locked;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
-use tonic::codegen::tokio_stream::wrappers::TcpListenerStream;
 use tonic::codegen::tokio_stream::StreamExt;
+use tonic::codegen::tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 use super::service::Discovery;

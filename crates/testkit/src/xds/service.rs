@@ -1,13 +1,13 @@
 //! The gRPC service: one for all discovery services, distinguished by their paths.
 
 use std::convert::Infallible;
-use std::future::{ready, Ready};
+use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
 
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
-use prost::bytes::BufMut;
 use prost::Message;
-use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver};
+use prost::bytes::BufMut;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http;

@@ -9,7 +9,7 @@ use prost::Message;
 use tokio::sync::mpsc::UnboundedSender;
 use tonic::Status;
 
-use super::types::{Pushed, Request, CLUSTER, LISTENER};
+use super::types::{CLUSTER, LISTENER, Pushed, Request};
 
 /// What goes to a client: the bytes of one gRPC message, or the stream's end.
 pub(super) type Outgoing = Result<Vec<u8>, Status>;
