@@ -1,7 +1,8 @@
 //! The Proxy-Wasm filter: a thin adapter between Envoy and the decisions in `pinroute-core`.
 //!
-//! Callbacks become events of the core, and its actions become host calls; nothing is decided here. [`root`] is one
-//! plugin in one worker, [`http`] one request, [`live`] carries out what live values need, and [`host`] wraps host calls
+//! Callbacks become events of the core, and its actions become host calls; nothing is decided here. [`root`] receives
+//! the events of one plugin in one worker, [`http`] those of one request, [`plugin`] is what they share, [`verdict`] carries
+//! out what was decided, [`live`] carries out what live values need, and [`host`] wraps host calls
 //! so that none of them can panic on what a client or a resolver sends.
 
 mod host;
@@ -9,8 +10,10 @@ mod http;
 mod live;
 mod log;
 mod metrics;
+mod plugin;
 mod reenter;
 mod root;
+mod verdict;
 
 // The macro defines public functions without docstrings.
 #[allow(missing_docs)]

@@ -1,12 +1,14 @@
 //! What is to be done with a request.
 
+use crate::hash::Digest;
 use crate::live::value::Sourced;
 use crate::metrics::Counter;
 use crate::rejection::Rejection;
-pub use crate::resolve::calls::Call;
+use crate::shard::cache::Shard;
 use crate::target::Host;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The next step for a request whose headers were received. `W` identifies a request that waits.
 #[derive(Debug)]
@@ -17,6 +19,24 @@ pub enum Decision<W> {
     Call(Call<W>),
     /// The request waits for the response to a call that is in flight.
     Wait,
+}
+
+/// A GET request to make to the resolver. The adapter reports that it made the call, or that it could not.
+#[must_use]
+#[derive(Debug)]
+pub struct Call<W> {
+    /// The Envoy cluster.
+    pub cluster: String,
+    /// The path with its query.
+    pub path: String,
+    /// How long the response may take.
+    pub timeout: Duration,
+    /// The key, if a fallback may need it.
+    pub(crate) key: Option<Box<[u8]>>,
+    /// Identifies what is asked, if answers are cached: a second request for the same joins the call.
+    pub(crate) digest: Option<Digest>,
+    /// The request that waits.
+    pub(crate) waiting: W,
 }
 
 /// The final decision on a request.
@@ -88,16 +108,3 @@ impl fmt::Display for Route {
 
 /// The headers that show a shard.
 pub const SHARD_HEADERS: [&str; 3] = ["x-shard-assignment", "x-shard-config", "x-target-host"];
-
-/// The hosts that a key may use, with the texts that headers show.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shard {
-    /// The hosts, best first, by their number from 0 or their place in the list.
-    pub hosts: Box<[u32]>,
-    /// The number of hosts that they were chosen from.
-    pub total: u32,
-    /// `x-shard-assignment`: numbers or names, separated by commas.
-    pub assignment: String,
-    /// `x-shard-config`: size and total, as `2/8`.
-    pub config: String,
-}

@@ -7,7 +7,7 @@
 //! - A configuration passes three stages: bytes → [`config`] (validated, each error names the field's path) →
 //!   [`router::Router`] (compiled).
 //! - A request is a transition: [`router::Router::on_request`] returns a [`decision::Decision`]. If that is a
-//!   resolver call, [`worker::Worker::on_response`] and [`router::Router::on_resolved`] lead to the
+//!   resolver call, [`router::Worker::on_response`] and [`router::Router::on_resolved`] lead to the
 //!   [`decision::Verdict`].
 //! - Live values arrive through [`live::subscriptions::Subscriptions`], which turns ticks, messages and responses
 //!   into actions and snapshots.
@@ -32,7 +32,7 @@ pub mod shard;
 mod strategy;
 pub mod target;
 pub mod time;
-pub mod worker;
+mod worker;
 
 pub use resolve::response;
 pub use strategy::index;

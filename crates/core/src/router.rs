@@ -1,7 +1,7 @@
 //! A compiled configuration. Requests are decided here.
 
 use crate::config::{CacheConfig, Config, OnError, Strategy};
-use crate::decision::{Decision, Route, SHARD_HEADERS, Verdict};
+use crate::decision::{Call, Decision, Route, SHARD_HEADERS, Verdict};
 use crate::hash::{Digest, fingerprint, mix};
 use crate::key::{Key, KeyError, KeySource};
 use crate::live::value::Number;
@@ -9,8 +9,8 @@ use crate::live::values::{LiveValues, RequestValues};
 use crate::metrics::Counter;
 use crate::rejection::Rejection;
 use crate::request::Request;
-use crate::resolve::cache::Answer;
-use crate::resolve::calls::{Call, Overloaded, Pending};
+use crate::resolve::cache::{Answer, ResolvedAnswer};
+use crate::resolve::calls::{Overloaded, Pending};
 use crate::resolve::response::Response;
 use crate::strategy::hosts::HostTable;
 use crate::strategy::index::Index;
@@ -18,9 +18,26 @@ use crate::strategy::resolve::Resolve;
 use crate::strategy::shuffle::Shuffle;
 use crate::target::{TargetKind, TargetRules};
 use crate::time::Time;
-use crate::worker::{ResolvedAnswer, Worker};
+use crate::worker::State;
 use std::borrow::Cow;
 use std::sync::Arc;
+
+/// What one thread remembers. `W` identifies a request that waits for a resolver call.
+///
+/// Its events are [`Worker::on_sent`] and [`Worker::on_response`]; those that begin with a request are methods of
+/// [`Router`].
+pub type Worker<W> = State<Arc<Router>, W>;
+
+/// A resolver call that has ended. Each of the requests that wait gets its verdict by [`Router::on_resolved`].
+#[derive(Debug)]
+pub struct Resolved<W> {
+    /// The router that made the call.
+    pub router: Arc<Router>,
+    /// The requests that wait, in their order.
+    pub waiting: Vec<W>,
+    /// What the resolver decided.
+    pub answer: ResolvedAnswer,
+}
 
 /// A compiled configuration: all that can be computed before a request comes. It never changes; what changes as
 /// requests run is a thread's [`Worker`].
@@ -91,11 +108,6 @@ impl Router {
         })
     }
 
-    /// Tells configurations of different content apart.
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
     /// The request headers that decide where a request goes. A client's values are replaced where the request is
     /// routed, and removed where it is not.
     pub fn owned_headers(&self) -> &[Arc<str>] {
@@ -112,7 +124,7 @@ impl Router {
         self.cache_config().is_some()
     }
 
-    pub(crate) fn cache_config(&self) -> Option<&CacheConfig> {
+    fn cache_config(&self) -> Option<&CacheConfig> {
         match &self.strategy {
             Compiled::Resolve(resolve) => resolve.cache.as_ref(),
             Compiled::Index(_) | Compiled::Shuffle(_) => None,
@@ -147,11 +159,11 @@ impl Router {
             }
             Compiled::Index(index) => {
                 let count = index.count(&mut values, key.bytes());
-                index.route(worker, key.bytes(), count)
+                index.route(&mut worker.hosts, key.bytes(), count)
             }
             Compiled::Shuffle(shuffle) => {
                 let numbers = shuffle.numbers(&mut values, key.bytes());
-                shuffle.route(worker, key.bytes(), &path, request, numbers)
+                shuffle.route(&mut worker.shards, &mut worker.hosts, key.bytes(), &path, request, numbers)
             }
         };
         Decision::Verdict(self.verdict(routed))
@@ -167,9 +179,8 @@ impl Router {
         now: Time,
     ) -> Verdict {
         worker.recorder.count(Counter::ResolverError);
-        let Pending { digest, key, .. } = call.pending;
-        let answer = worker.settle(self, digest, Err(Rejection::CalloutFailed), now);
-        self.conclude(worker, answer, key.as_deref(), request, live)
+        let answer = self.settle(worker, call.digest, Err(Rejection::CalloutFailed), now);
+        self.conclude(worker, answer, call.key.as_deref(), request, live)
     }
 
     /// A call has ended: the verdict on one of the requests that wait.
@@ -185,7 +196,7 @@ impl Router {
     }
 
     /// What a response decides.
-    pub(crate) fn answer(&self, response: Response<'_>) -> Answer {
+    fn answer(&self, response: Response<'_>) -> Answer {
         match &self.strategy {
             Compiled::Resolve(resolve) => resolve.answer(response),
             // Only `resolve` makes calls.
@@ -219,17 +230,18 @@ impl Router {
                 Decision::Wait
             }
             Ok(None) => {
-                let pending = Pending {
-                    router: Arc::clone(self),
-                    key: resolve.fallback.as_ref().map(|_| key.bytes().into()),
+                let key_bytes = resolve.fallback.as_ref().map(|_| key.bytes().into());
+                Decision::Call(Call {
+                    cluster: resolve.cluster.clone(),
+                    path: resolve.path(key),
+                    timeout: resolve.timeout,
+                    key: key_bytes,
                     digest,
-                    waiting: vec![waiting()],
-                };
-                let (cluster, timeout) = (resolve.cluster.clone(), resolve.timeout);
-                Decision::Call(Call { cluster, path: resolve.path(key), timeout, pending })
+                    waiting: waiting(),
+                })
             }
             Err(Overloaded) => {
-                let answer = worker.settle(self, digest, Err(Rejection::Overloaded), now);
+                let answer = self.settle(worker, digest, Err(Rejection::Overloaded), now);
                 Decision::Verdict(self.conclude(worker, answer, Some(key.bytes()), request, live))
             }
         }
@@ -248,6 +260,14 @@ impl Router {
         worker.digester.digest_parts(self.id, &[key.as_parameter().as_bytes(), &replicas.to_le_bytes()])
     }
 
+    /// Caches an answer, if there is a cache. Returns the answer to use.
+    fn settle<W>(&self, worker: &mut Worker<W>, digest: Option<Digest>, answer: Answer, now: Time) -> Answer {
+        let (Some(config), Some(digest)) = (self.cache_config(), digest) else { return answer };
+        let (answer, counter) = worker.answers.settle(self.id, config, digest, answer, now);
+        counter.into_iter().for_each(|counter| worker.recorder.count(counter));
+        answer
+    }
+
     /// What the resolver's answer means for a request.
     fn conclude<W>(
         &self,
@@ -263,7 +283,7 @@ impl Router {
         };
         if let (Compiled::Resolve(Resolve { fallback: Some(index), .. }), Some(key)) = (&self.strategy, key) {
             let count = index.count(&mut self.values(live, request, worker), key);
-            if let Ok(route) = index.route(worker, key, count) {
+            if let Ok(route) = index.route(&mut worker.hosts, key, count) {
                 return Verdict::Route(route);
             }
         }
@@ -304,5 +324,25 @@ impl Router {
     fn needs_path(&self) -> bool {
         let picks_by_path = matches!(&self.strategy, Compiled::Shuffle(shuffle) if shuffle.needs_path());
         picks_by_path || self.path_prefix.is_some() || self.key.header().is_none()
+    }
+}
+
+impl<W> Worker<W> {
+    /// A resolver call of this router was made: its response will come under this token.
+    pub fn on_sent(&mut self, router: &Arc<Router>, call: Call<W>, token: u32) {
+        let Call { key, digest, waiting, .. } = call;
+        self.calls.add(token, Pending { owner: Arc::clone(router), key, digest, waiting: vec![waiting] });
+    }
+
+    /// A resolver call has ended. `None` if the token is unknown.
+    pub fn on_response(&mut self, token: u32, response: Response<'_>, now: Time) -> Option<Resolved<W>> {
+        let Pending { owner: router, key, digest, waiting } = self.calls.remove(token)?;
+        self.recorder.count(match response {
+            Response::Complete { status: 200, .. } => Counter::ResolverOk,
+            Response::Complete { status: 504, .. } => Counter::ResolverTimeout,
+            Response::Complete { .. } | Response::Failed => Counter::ResolverError,
+        });
+        let answer = router.settle(self, digest, router.answer(response), now);
+        Some(Resolved { router, waiting, answer: ResolvedAnswer { answer, key } })
     }
 }

@@ -8,10 +8,9 @@ use pinroute_core::live::value::Scalar;
 use pinroute_core::live::values::LiveValues;
 use pinroute_core::request::{Property, Request};
 use pinroute_core::response::{Response, hostport};
-use pinroute_core::router::Router;
+use pinroute_core::router::{Router, Worker};
 use pinroute_core::shard::{Algorithm, Assigner, Hosts, Scratch};
 use pinroute_core::time::Time;
-use pinroute_core::worker::Worker;
 use std::borrow::Cow;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -131,7 +130,7 @@ impl State {
     fn decide(&mut self, head: &Head) {
         let Self { router, worker, live } = self;
         if let Decision::Call(call) = router.on_request(worker, head, live, Time::default(), || ()) {
-            worker.on_sent(call, 1);
+            worker.on_sent(router, call, 1);
             let response = Response::Complete { status: 200, body: ANSWER };
             let resolved = worker.on_response(1, response, Time::default()).unwrap();
             black_box(resolved.router.on_resolved(worker, &resolved.answer, head, live));

@@ -13,6 +13,15 @@ use std::sync::Arc;
 /// What the resolver decided: a host, or why there is none.
 pub type Answer = Result<Arc<Host>, Rejection>;
 
+/// What the resolver decided for a key.
+#[derive(Clone, Debug)]
+pub struct ResolvedAnswer {
+    /// The decision.
+    pub(crate) answer: Answer,
+    /// The key, if a fallback may need it.
+    pub(crate) key: Option<Box<[u8]>>,
+}
+
 /// The most configurations whose answers are cached. Beyond it, those of the least recently used one go.
 const MAX_ROUTERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 

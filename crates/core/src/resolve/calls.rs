@@ -1,33 +1,17 @@
 //! Resolver calls in flight, and the requests that wait for them.
 
 use crate::hash::{BuildDigestHasher, Digest};
-use crate::router::Router;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// How many requests may wait for each call that may be in flight.
 const WAITING_PER_CALL: usize = 16;
 
-/// A GET request to make to the resolver. The adapter reports its token by [`crate::worker::Worker::on_sent`], or that
-/// it could not be made by [`Router::on_refused`].
-#[must_use]
+/// A call in flight. `O` is the owner that judges the response, whatever configuration has come since, and `W`
+/// identifies a request that waits.
 #[derive(Debug)]
-pub struct Call<W> {
-    /// The Envoy cluster.
-    pub cluster: String,
-    /// The path with its query.
-    pub path: String,
-    /// How long the response may take.
-    pub timeout: Duration,
-    pub(crate) pending: Pending<W>,
-}
-
-/// A call in flight, or about to be.
-#[derive(Debug)]
-pub struct Pending<W> {
-    /// The router that judges the response, whatever configuration has come since.
-    pub router: Arc<Router>,
+pub struct Pending<O, W> {
+    /// The owner.
+    pub owner: O,
     /// The key, if a fallback may need it.
     pub key: Option<Box<[u8]>>,
     /// Identifies what is asked, if answers are cached: a second request for the same joins the call.
@@ -38,8 +22,8 @@ pub struct Pending<W> {
 
 /// The calls in flight of one worker.
 #[derive(Debug)]
-pub struct PendingCalls<W> {
-    by_token: HashMap<u32, Pending<W>, fnv::FnvBuildHasher>,
+pub struct PendingCalls<O, W> {
+    by_token: HashMap<u32, Pending<O, W>, fnv::FnvBuildHasher>,
     by_digest: HashMap<Digest, u32, BuildDigestHasher>,
     waiting: usize,
 }
@@ -48,13 +32,13 @@ pub struct PendingCalls<W> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Overloaded;
 
-impl<W> Default for PendingCalls<W> {
+impl<O, W> Default for PendingCalls<O, W> {
     fn default() -> Self {
         Self { by_token: HashMap::default(), by_digest: HashMap::default(), waiting: 0 }
     }
 }
 
-impl<W> PendingCalls<W> {
+impl<O, W> PendingCalls<O, W> {
     /// The requests that wait for a call with the same digest, if one is in flight: the caller adds one more.
     ///
     /// # Errors
@@ -80,7 +64,7 @@ impl<W> PendingCalls<W> {
     }
 
     /// A call was made.
-    pub fn add(&mut self, token: u32, pending: Pending<W>) {
+    pub fn add(&mut self, token: u32, pending: Pending<O, W>) {
         if let Some(digest) = pending.digest {
             self.by_digest.insert(digest, token);
         }
@@ -89,7 +73,7 @@ impl<W> PendingCalls<W> {
     }
 
     /// A call has ended.
-    pub fn remove(&mut self, token: u32) -> Option<Pending<W>> {
+    pub fn remove(&mut self, token: u32) -> Option<Pending<O, W>> {
         let pending = self.by_token.remove(&token)?;
         if let Some(digest) = pending.digest {
             self.by_digest.remove(&digest);

@@ -1,6 +1,7 @@
 //! Shuffle sharding: each key gets its own small part of the hosts, so that a key which takes its hosts down
 //! shares few or none of them with any other key.
 
+pub mod cache;
 mod djb2;
 mod rendezvous;
 

@@ -1,9 +1,42 @@
 //! The hosts of a strategy: numbered, or named.
 
 use crate::config::Hosts;
+use crate::hash::Digest;
+use crate::lru::Lru;
 use crate::rejection::Rejection;
 use crate::target::host_port::HostPort;
 use crate::target::{Host, TargetRules};
+use std::sync::Arc;
+
+/// How many bytes the targets of hosts may take.
+const BUDGET: usize = 8 << 20;
+
+/// The hosts whose targets one thread has computed.
+#[derive(Debug)]
+pub struct HostCache(Lru<Arc<Host>>);
+
+impl Default for HostCache {
+    fn default() -> Self {
+        Self(Lru::new(BUDGET))
+    }
+}
+
+impl HostCache {
+    /// The host at a place of a table. `owner` tells the tables of different configurations apart.
+    ///
+    /// # Errors
+    /// [`Rejection::TargetNotAllowed`]
+    pub fn get(&mut self, owner: u64, table: &HostTable, place: u32) -> Result<Arc<Host>, Rejection> {
+        let digest = Digest::of_numbers(owner, place.into());
+        if let Some(known) = self.0.get(digest) {
+            return Ok(Arc::clone(known));
+        }
+        let host = Arc::new(table.host(place)?);
+        let bytes = size_of::<Host>() + host.name.len() * 2;
+        self.0.insert(digest, Arc::clone(&host), bytes);
+        Ok(host)
+    }
+}
 
 /// The hosts of a strategy, with the rules by which each becomes a target.
 #[derive(Debug)]
@@ -42,11 +75,7 @@ impl HostTable {
         }
     }
 
-    /// The host at `place`.
-    ///
-    /// # Errors
-    /// [`Rejection::TargetNotAllowed`]
-    pub fn host(&self, place: u32) -> Result<Host, Rejection> {
+    fn host(&self, place: u32) -> Result<Host, Rejection> {
         let name = self.name(place);
         let named = self.names().and_then(|_| HostPort::parse(&name));
         self.rules.host(&name, named.as_ref())

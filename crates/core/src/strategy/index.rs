@@ -2,14 +2,13 @@
 //!
 //! The server's `/where` and the filter share [`IndexMode`].
 
-use super::hosts::HostTable;
+use super::hosts::{HostCache, HostTable};
 use crate::decision::Route;
 use crate::hash::fnv1a_32;
 use crate::live::value::{Number, Source, Sourced};
 use crate::live::values::RequestValues;
 use crate::rejection::Rejection;
 use crate::request::Request;
-use crate::worker::Worker;
 
 /// How a key becomes a number before it is reduced to the range of hosts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -59,9 +58,8 @@ impl Index {
     ///
     /// # Errors
     /// [`Rejection::TargetNotAllowed`]
-    pub fn route<W>(&self, worker: &mut Worker<W>, key: &[u8], count: Sourced) -> Result<Route, Rejection> {
-        let place = self.mode.slot(key, count.value);
-        let host = worker.host(self.id, place, || self.hosts.host(place))?;
+    pub fn route(&self, hosts: &mut HostCache, key: &[u8], count: Sourced) -> Result<Route, Rejection> {
+        let host = hosts.get(self.id, &self.hosts, self.mode.slot(key, count.value))?;
         Ok(Route { host, shard: None, total: Some(count), shard_size: None })
     }
 

@@ -1,17 +1,16 @@
 //! The `shuffle_shard` strategy: a shard for each key, and one of its hosts for each request.
 
-use super::hosts::HostTable;
+use super::hosts::{HostCache, HostTable};
 use super::index::count_of;
 use crate::config::{Pick, ShuffleConfig};
-use crate::decision::{Route, Shard};
+use crate::decision::Route;
 use crate::live::value::{Number, Sourced};
 use crate::live::values::RequestValues;
 use crate::rejection::Rejection;
 use crate::request::Request;
+use crate::shard::cache::ShardCache;
 use crate::shard::{Assigner, Hosts};
 use crate::target::TargetRules;
-use crate::worker::Worker;
-use std::sync::Arc;
 
 /// The compiled strategy.
 #[derive(Debug)]
@@ -21,16 +20,6 @@ pub struct Shuffle {
     assigner: Assigner,
     pick: Pick,
     id: u64,
-}
-
-/// What a worker remembers about a key.
-#[derive(Debug)]
-pub struct ShardEntry {
-    shard: Arc<Shard>,
-    /// The size that was asked for, which may be above the number of hosts.
-    size: u32,
-    /// The next host by `round_robin`.
-    turn: usize,
 }
 
 /// The numbers that a shard is computed from.
@@ -76,33 +65,18 @@ impl Shuffle {
     ///
     /// # Errors
     /// [`Rejection::TargetNotAllowed`]
-    pub fn route<W>(
+    pub fn route(
         &self,
-        worker: &mut Worker<W>,
+        shards: &mut ShardCache,
+        hosts: &mut HostCache,
         key: &[u8],
         path: &[u8],
         request: &impl Request,
         numbers: ShardNumbers,
     ) -> Result<Route, Rejection> {
         let ShardNumbers { total, size } = numbers;
-        let digest = worker.digester.digest(self.id, key);
-        let shard = match worker.shards.get(digest) {
-            Some(known) if known.shard.total == total.value && known.size == size.value => {
-                Arc::clone(&known.shard)
-            }
-            _ => {
-                let shard = Arc::new(self.shard(worker, key, total.value, size.value));
-                // Not all keys should begin with the first host of their shards.
-                let turn = worker.random.below(shard.hosts.len());
-                let bytes = size_of::<Shard>()
-                    + shard.assignment.len()
-                    + shard.config.len()
-                    + shard.hosts.len() * size_of::<u32>();
-                let entry = ShardEntry { shard: Arc::clone(&shard), size: size.value, turn };
-                worker.shards.insert(digest, entry, bytes);
-                shard
-            }
-        };
+        let name = |place| self.hosts.name(place);
+        let shard = shards.get(self.id, key, total.value, size.value, &self.assigner, name);
         let count = shard.hosts.len();
         let at = match &self.pick {
             Pick::Path => self.assigner.pick(path, count),
@@ -110,32 +84,12 @@ impl Shuffle {
                 Some(value) => self.assigner.pick(&value, count),
                 None => self.assigner.pick(path, count),
             },
-            Pick::Random => worker.random.below(count),
-            Pick::RoundRobin => worker.shards.get(digest).map_or(0, |entry| entry.take_turn(count)),
+            Pick::Random => shards.random(count),
+            Pick::RoundRobin => shards.turn(self.id, key, count),
         };
         // A shard is never empty: sizes are from 1 on.
         let place = shard.hosts.get(at).copied().unwrap_or_default();
-        let host = worker.host(self.id, place, || self.hosts.host(place))?;
+        let host = hosts.get(self.id, &self.hosts, place)?;
         Ok(Route { host, shard: Some(shard), total: Some(total), shard_size: Some(size) })
-    }
-
-    fn shard<W>(&self, worker: &mut Worker<W>, key: &[u8], total: u32, size: u32) -> Shard {
-        let mut hosts = Vec::new();
-        self.assigner.assign(key, total, size, &mut worker.scratch, &mut hosts);
-        let names: Vec<String> = hosts.iter().map(|place| self.hosts.name(*place)).collect();
-        Shard {
-            total,
-            assignment: names.join(","),
-            config: format!("{}/{total}", hosts.len()),
-            hosts: hosts.into_boxed_slice(),
-        }
-    }
-}
-
-impl ShardEntry {
-    fn take_turn(&mut self, count: usize) -> usize {
-        let at = self.turn % count.max(1);
-        self.turn = at + 1;
-        at
     }
 }

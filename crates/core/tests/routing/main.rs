@@ -10,10 +10,9 @@ use pinroute_core::live::values::LiveValues;
 use pinroute_core::metrics::Counter;
 use pinroute_core::request::{Property, Request};
 use pinroute_core::response::Response;
-use pinroute_core::router::Router;
+use pinroute_core::router::{Router, Worker};
 use pinroute_core::target::Target;
 use pinroute_core::time::Time;
-use pinroute_core::worker::Worker;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -90,7 +89,7 @@ impl Bench {
     /// Makes the call that a request needs.
     fn send(&mut self, request: &Fake, token: u32) {
         let call = self.call(request);
-        self.worker.on_sent(call, token);
+        self.worker.on_sent(&self.router, call, token);
     }
 
     /// The requests that waited for a call, and what becomes of them.

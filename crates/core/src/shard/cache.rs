@@ -1,0 +1,98 @@
+//! The shards of keys that were used lately.
+
+use super::{Assigner, Scratch};
+use crate::hash::{Digester, Random};
+use crate::lru::Lru;
+use std::sync::Arc;
+
+/// How many bytes the shards may take: those of 70,000 keys, if they are small.
+const BUDGET: usize = 16 << 20;
+
+/// The hosts that a key may use, with the texts that headers show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// The hosts, best first, by their number from 0 or their place in the list.
+    pub hosts: Box<[u32]>,
+    /// The number of hosts that they were chosen from.
+    pub total: u32,
+    /// `x-shard-assignment`: numbers or names, separated by commas.
+    pub assignment: String,
+    /// `x-shard-config`: size and total, as `2/8`.
+    pub config: String,
+}
+
+/// The shards that one thread remembers.
+#[derive(Debug)]
+pub struct ShardCache {
+    digester: Digester,
+    random: Random,
+    scratch: Scratch,
+    entries: Lru<Entry>,
+}
+
+/// What is remembered about a key.
+#[derive(Debug)]
+struct Entry {
+    shard: Arc<Shard>,
+    /// The size that was asked for, which may be above the number of hosts.
+    size: u32,
+    /// The next host in turn.
+    turn: usize,
+}
+
+impl ShardCache {
+    /// An empty cache. `digester` keys the table, and `random` spreads the hosts that keys begin with.
+    pub fn new(digester: Digester, random: Random) -> Self {
+        Self { digester, random, scratch: Scratch::default(), entries: Lru::new(BUDGET) }
+    }
+
+    /// The shard of a key: `size` out of `total` hosts. `owner` tells keys of different configurations apart, and
+    /// `name` gives the number or name of the host at a place.
+    pub fn get(
+        &mut self,
+        owner: u64,
+        key: &[u8],
+        total: u32,
+        size: u32,
+        assigner: &Assigner,
+        name: impl Fn(u32) -> String,
+    ) -> Arc<Shard> {
+        let digest = self.digester.digest(owner, key);
+        if let Some(known) = self.entries.get(digest) {
+            // A shard that was computed from other numbers is replaced.
+            if known.shard.total == total && known.size == size {
+                return Arc::clone(&known.shard);
+            }
+        }
+        let mut hosts = Vec::new();
+        assigner.assign(key, total, size, &mut self.scratch, &mut hosts);
+        let names: Vec<String> = hosts.iter().map(|place| name(*place)).collect();
+        let shard = Arc::new(Shard {
+            total,
+            assignment: names.join(","),
+            config: format!("{}/{total}", hosts.len()),
+            hosts: hosts.into_boxed_slice(),
+        });
+        // Not all keys should begin with the first host of their shards.
+        let turn = self.random.below(shard.hosts.len());
+        let texts = shard.assignment.len() + shard.config.len();
+        let bytes = size_of::<Shard>() + texts + shard.hosts.len() * size_of::<u32>();
+        self.entries.insert(digest, Entry { shard: Arc::clone(&shard), size, turn }, bytes);
+        shard
+    }
+
+    /// A place below `count`, at random.
+    pub fn random(&mut self, count: usize) -> usize {
+        self.random.below(count)
+    }
+
+    /// The next place below `count` in turn, for a key whose shard was just looked up.
+    pub fn turn(&mut self, owner: u64, key: &[u8], count: usize) -> usize {
+        let digest = self.digester.digest(owner, key);
+        self.entries.get(digest).map_or(0, |entry| {
+            let at = entry.turn % count.max(1);
+            entry.turn = at + 1;
+            at
+        })
+    }
+}
