@@ -74,7 +74,12 @@ impl Context for Root {
 
     fn on_grpc_stream_close(&mut self, token: u32, status: u32) {
         let now = host::now();
-        live::with(|live| live.on_closed(token, status, now));
+        let action = live::with(|live| live.on_closed(token, status, now));
+        action.into_iter().for_each(live::carry_out);
+    }
+
+    fn on_grpc_stream_initial_metadata(&mut self, token: u32, _count: u32) {
+        live::with(|live| live.on_accepted(token));
     }
 
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {

@@ -399,7 +399,6 @@ fn pages_and_shipped_configurations_use_common_words() {
 
 /// The map of the code has to be right: every path in backticks exists.
 #[test]
-#[ignore = "until the core has the layout that the page describes"]
 fn the_architecture_names_files_that_exist() {
     let prose = page("ARCHITECTURE.md").prose.join("\n");
     let paths = code_spans(&prose).filter(|span| span.contains('/') || span.ends_with(".rs"));

@@ -204,10 +204,10 @@ async fn response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
         if stream.read_buf(buffer).await? == 0 {
             bail!("Envoy closed the connection after {:?}", String::from_utf8_lossy(buffer));
         }
-        if let Some(whole) = length(buffer)? {
-            if buffer.len() >= whole {
-                return Ok(());
-            }
+        if let Some(whole) = length(buffer)?
+            && buffer.len() >= whole
+        {
+            return Ok(());
         }
     }
 }

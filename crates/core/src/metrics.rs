@@ -124,12 +124,19 @@ impl Gauge {
     /// All gauges.
     pub const ALL: [Self; 2] = [Self::RuntimeVersion, Self::RuntimeConnected];
 
-    /// The name.
+    /// The name of the gauge that all sources set.
     pub fn name(self) -> &'static str {
         match self {
             Self::RuntimeVersion => "pinroute_runtime.version",
             Self::RuntimeConnected => "pinroute_runtime.connected",
         }
+    }
+
+    /// The name of the gauge of one source, such as `pinroute_runtime.connected.rtds.xds_cluster.runtime`.
+    pub fn name_of(self, source: &str) -> String {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let source: String = source.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+        format!("{}.{source}", self.name())
     }
 }
 
@@ -137,7 +144,7 @@ impl Gauge {
 #[derive(Debug, Default)]
 pub struct Recorder {
     counted: Vec<Counter>,
-    set: Vec<(Gauge, u64)>,
+    set: Vec<(Gauge, String, u64)>,
 }
 
 impl Recorder {
@@ -145,8 +152,8 @@ impl Recorder {
         self.counted.push(counter);
     }
 
-    pub(crate) fn set(&mut self, gauge: Gauge, value: u64) {
-        self.set.push((gauge, value));
+    pub(crate) fn set(&mut self, gauge: Gauge, source: &str, value: u64) {
+        self.set.push((gauge, gauge.name_of(source), value));
     }
 
     /// The counters to increment by one, in order.
@@ -154,8 +161,8 @@ impl Recorder {
         self.counted.drain(..)
     }
 
-    /// The gauges to set, in order.
-    pub fn gauges(&mut self) -> impl Iterator<Item = (Gauge, u64)> + '_ {
+    /// The gauges to set, in order: each with the name of its source's own gauge, and the value for both.
+    pub fn gauges(&mut self) -> impl Iterator<Item = (Gauge, String, u64)> + '_ {
         self.set.drain(..)
     }
 }

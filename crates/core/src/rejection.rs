@@ -115,7 +115,8 @@ impl Rejection {
     pub(crate) fn is_resolver_failure(&self) -> bool {
         match self {
             Self::CalloutFailed | Self::NoHostport | Self::Overloaded => true,
-            Self::ResolverStatus(status) => *status >= 500,
+            // 408 and 429 say that the resolver has no time, not that the key has no host.
+            Self::ResolverStatus(status) => *status >= 500 || matches!(status, 408 | 429),
             Self::MissingKey(_) | Self::InvalidKey(_) | Self::TargetNotAllowed | Self::RouteConfig => false,
         }
     }

@@ -72,10 +72,10 @@ impl Router {
             owned_headers.extend(SHARD_HEADERS.map(Arc::from));
         }
         let mut rules = |kind: Option<TargetKind>| {
-            if let Some(name) = kind.as_ref().and_then(TargetKind::header) {
-                if !owned_headers.contains(name) {
-                    owned_headers.push(Arc::clone(name));
-                }
+            if let Some(name) = kind.as_ref().and_then(TargetKind::header)
+                && !owned_headers.contains(name)
+            {
+                owned_headers.push(Arc::clone(name));
             }
             TargetRules { kind, allowed: config.allowed_targets.clone() }
         };
@@ -257,7 +257,7 @@ impl Router {
         live: &LiveValues,
     ) -> Digest {
         let replicas = self.values(live, request, worker).number(Number::Replicas, key.bytes(), 0).value;
-        worker.digester.digest_parts(self.id, &[key.as_parameter().as_bytes(), &replicas.to_le_bytes()])
+        worker.digester.digest(self.id ^ mix(replicas.into()), key.as_parameter().as_bytes())
     }
 
     /// Caches an answer, if there is a cache. Returns the answer to use.

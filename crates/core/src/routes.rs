@@ -45,10 +45,10 @@ impl RouteRouters {
     /// [`InvalidRoute`]
     pub fn router(&mut self, request: &impl Request) -> Result<Option<Arc<Router>>, InvalidRoute> {
         for property in [Property::RouteMetadata, Property::VirtualHostMetadata] {
-            if let Some(metadata) = request.property(property) {
-                if let Some(found) = self.router_in(&metadata) {
-                    return found.map(Some);
-                }
+            if let Some(metadata) = request.property(property)
+                && let Some(found) = self.router_in(&metadata)
+            {
+                return found.map(Some);
             }
         }
         Ok(None)

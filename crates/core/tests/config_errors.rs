@@ -156,7 +156,14 @@ const CASES: &[(&str, &str)] = &[
         r#"{"shuffle_shard":{"pick":{"header":1}}}"#,
         "shuffle_shard.pick.header: got 1; allowed: a header's name",
     ),
-    (r#"{"shuffle_shard":{"seed":""}}"#, r#"shuffle_shard.seed: got ""; allowed: a text that is not empty"#),
+    (
+        r#"{"shuffle_shard":{"seed":""}}"#,
+        "shuffle_shard.seed: got a value that is not shown; allowed: a text that is not empty",
+    ),
+    (
+        r#"{"shuffle_shard":{"seed":["a secret"]}}"#,
+        "shuffle_shard.seed: got a value that is not shown; allowed: a text that is not empty",
+    ),
     (
         r#"{"shuffle_shard":{"seed":"x","algorithm":"lua_djb2"}}"#,
         "shuffle_shard.seed: cannot be combined with algorithm `lua_djb2`; allowed: with algorithm `rendezvous` only",

@@ -197,10 +197,10 @@ impl Drop for FakeResolver {
         }
         self.shared.stopped.notify_all();
         // Wakes the acceptor, which then sees `stop`.
-        if TcpStream::connect(self.addr).is_ok() {
-            if let Some(acceptor) = self.acceptor.take() {
-                let _ = acceptor.join();
-            }
+        if TcpStream::connect(self.addr).is_ok()
+            && let Some(acceptor) = self.acceptor.take()
+        {
+            let _ = acceptor.join();
         }
     }
 }

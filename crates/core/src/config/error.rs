@@ -16,6 +16,9 @@ pub struct ConfigError {
     pub allowed: String,
 }
 
+/// The field whose value no message repeats.
+const SECRET: &str = "seed";
+
 /// The longest part of an offending value that a message repeats, in characters.
 const MAX_SHOWN: usize = 120;
 
@@ -27,7 +30,15 @@ impl ConfigError {
 
     /// An error about a value.
     pub fn value(path: impl Into<String>, value: &Value, allowed: impl Into<String>) -> Self {
-        Self::new(path, format!("got {}", shown(value)), allowed)
+        let path = path.into();
+        // Errors are logged, and a secret must not be.
+        let is_secret = path.split('.').any(|field| field == SECRET);
+        let problem = if is_secret {
+            "got a value that is not shown".to_owned()
+        } else {
+            format!("got {}", shown(value))
+        };
+        Self::new(path, problem, allowed)
     }
 
     /// The error that serde reports for a document that was read whole.

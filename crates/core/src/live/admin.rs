@@ -96,6 +96,13 @@ impl Admin {
     /// This VM no longer holds the lease: the response to a call in flight is ignored.
     pub fn stop(&mut self) {
         self.call = None;
+        // Another VM compiles what comes meanwhile.
+        self.seen = None;
+    }
+
+    /// A plugin wants polls at this interval: the shortest one of all plugins counts.
+    pub fn refresh_within(&mut self, refresh: Duration) {
+        self.refresh = self.refresh.min(refresh);
     }
 }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// The longest wait before the second attempt. Each attempt doubles it.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
+/// How long a connection must have lasted for the next attempt to follow soon.
+const LASTED: Duration = Duration::from_secs(10);
+
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -15,13 +18,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 pub struct Backoff {
     random: Random,
     attempts: u32,
+    last: Time,
     next: Time,
 }
 
 impl Backoff {
     /// A back-off whose jitter comes from `random`.
     pub fn new(random: Random) -> Self {
-        Self { random, attempts: 0, next: Time::default() }
+        Self { random, attempts: 0, last: Time::default(), next: Time::default() }
     }
 
     /// Whether an attempt is due.
@@ -29,7 +33,7 @@ impl Backoff {
         now >= self.next
     }
 
-    /// The number of attempts since the last success.
+    /// The number of attempts since the last connection that lasted.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
@@ -40,12 +44,19 @@ impl Backoff {
         let longest = FIRST_WAIT.saturating_mul(1 << self.attempts.min(10)).min(LONGEST_WAIT);
         let half = usize::try_from(longest.as_millis() / 2).unwrap_or(usize::MAX);
         self.next = now + longest.saturating_sub(Duration::from_millis(self.random.below(half) as u64));
+        self.last = now;
         self.attempts = self.attempts.saturating_add(1);
     }
 
-    /// An attempt was successful.
-    pub fn succeed(&mut self) {
-        self.attempts = 0;
+    /// The connection that the last attempt led to has ended. If it lasted, the next attempt follows soon; a server that
+    /// accepts connections and ends them at once is asked ever more rarely.
+    pub fn end(&mut self, now: Time) {
+        if now >= self.last + LASTED {
+            self.attempts = 0;
+        }
+        if self.is_due(now) {
+            self.attempt(now);
+        }
     }
 }
 
@@ -65,9 +76,11 @@ mod tests {
             assert!(backoff.is_due(now + Duration::from_millis(longest)), "{longest}");
         }
         assert_eq!(backoff.attempts(), 7);
-        backoff.succeed();
-        backoff.attempt(now);
-        assert!(backoff.is_due(now + FIRST_WAIT));
+        backoff.end(now + Duration::from_secs(9));
+        assert!(!backoff.is_due(now + Duration::from_secs(11)), "the connection did not last");
+        let later = now + Duration::from_secs(60);
+        backoff.end(later);
+        assert!(!backoff.is_due(later) && backoff.is_due(later + FIRST_WAIT), "the connection lasted");
     }
 
     #[test]

@@ -70,12 +70,12 @@ impl MetadataReader {
     }
 
     /// The numbers in a namespace of serialized metadata. `owner` names the route or cluster that it belongs
-    /// to, for messages and for the last good values.
+    /// to, for messages and for the last good values; without a name there are none.
     pub fn numbers(
         &mut self,
         namespace: &str,
         metadata: &[u8],
-        owner: impl FnOnce() -> Vec<u8>,
+        owner: impl FnOnce() -> Option<Vec<u8>>,
         recorder: &mut Recorder,
     ) -> Numbers {
         let digest = self.digester.digest_parts(0, &[namespace.as_bytes(), metadata]);
@@ -84,6 +84,8 @@ impl MetadataReader {
         }
         // Beside an unusable value, the numbers depend on the owner and on its values before.
         let owner = owner();
+        let is_named = owner.is_some();
+        let owner = owner.unwrap_or_default();
         let owned = self.digester.digest_parts(1, &[namespace.as_bytes(), &owner, metadata]);
         if let Some(known) = self.known.get(owned) {
             return *known;
@@ -99,7 +101,9 @@ impl MetadataReader {
             );
             recorder.count(Counter::RuntimeInvalid);
         }
-        self.last_good.insert(owner_digest, numbers, 0);
+        if is_named {
+            self.last_good.insert(owner_digest, numbers, 0);
+        }
         self.known.insert(if skipped.is_empty() { digest } else { owned }, numbers, 0);
         numbers
     }
@@ -122,7 +126,8 @@ mod tests {
         owner: &str,
         recorder: &mut Recorder,
     ) -> Option<u32> {
-        reader.numbers("envoy.lb", metadata, || owner.into(), recorder).total_hosts
+        let owner = || Some(owner.into()).filter(|owner: &Vec<u8>| !owner.is_empty());
+        reader.numbers("envoy.lb", metadata, owner, recorder).total_hosts
     }
 
     #[test]
@@ -142,5 +147,7 @@ mod tests {
         );
         assert_eq!(recorder.counted().count(), 2, "each owner's value is reported once");
         assert_eq!(total(&mut reader, b"\xff", "route c", &mut recorder), None);
+        assert_eq!(total(&mut reader, &eight, "", &mut recorder), Some(8));
+        assert_eq!(total(&mut reader, &bad, "", &mut recorder), None, "routes without a name share nothing");
     }
 }

@@ -111,16 +111,17 @@ impl Rtds {
                 (DiscoveryResponse::default(), Err("the message is not a DiscoveryResponse".to_owned()))
             }
         };
-        if self.backoff.attempts() > 0 {
-            log::info!("pinroute: connected to the runtime server in the cluster `{}`", self.cluster);
-        }
-        self.backoff.succeed();
         if outcome.is_ok() {
             self.accepted.clone_from(&response.version_info);
         }
         let error = outcome.as_ref().err().map(String::as_str);
         let reply = Action::Send { token, message: self.request(node, &response.nonce, error) };
         Update { reply, outcome, version: response.version_info }
+    }
+
+    /// The server accepted the stream.
+    pub fn on_accepted(&mut self) {
+        log::info!("pinroute: connected to the runtime server in the cluster `{}`", self.cluster);
     }
 
     /// The stream ended. The next one is opened by [`Self::drive`].
@@ -133,9 +134,7 @@ impl Rtds {
                 self.cluster
             );
         }
-        if self.backoff.is_due(now) {
-            self.backoff.attempt(now);
-        }
+        self.backoff.end(now);
     }
 
     /// This VM no longer holds the lease: ends the stream, if there is one.

@@ -34,6 +34,8 @@ struct Subscription {
     id: SubscriptionId,
     /// The same in every VM.
     name: String,
+    /// The source in the names of gauges.
+    gauge: String,
     /// How many plugins of this VM use it.
     users: usize,
     /// The plugin that drives it in this VM. Calls and streams belong to it.
@@ -69,28 +71,48 @@ impl Subscriptions {
         match &config.source {
             RuntimeSource::Rtds { cluster, resource } => {
                 let name = format!("rtds {cluster:?} {resource:?} {prefix:?}");
+                let gauge = format!("rtds.{cluster}.{resource}");
                 let source = |random| Source::Rtds(Rtds::new(cluster, resource, prefix, random));
-                self.join(name, true, source, vm)
+                self.join(name, gauge, true, source, vm)
             }
-            RuntimeSource::Admin(AdminConfig { cluster, refresh }) => {
-                let name = format!("admin {cluster:?} {} {prefix:?}", refresh.as_millis());
+            RuntimeSource::Admin(config) => {
+                let AdminConfig { cluster, .. } = config;
+                let name = format!("admin {cluster:?} {prefix:?}");
                 let query = Query::Runtime { prefix: prefix.clone() };
-                self.join(name, true, |_| Source::Admin(Admin::new(cluster, query, *refresh)), vm)
+                self.join_admin(name, format!("admin.{cluster}"), true, config, query, vm)
             }
         }
     }
 
     /// A plugin uses the endpoint count of a cluster.
     pub fn join_membership(&mut self, config: &MembershipConfig, vm: &impl Vm) -> SubscriptionId {
-        let AdminConfig { cluster, refresh } = &config.admin;
-        let name = format!("membership {cluster:?} {} {:?}", refresh.as_millis(), config.cluster);
+        let name = format!("membership {:?} {:?}", config.admin.cluster, config.cluster);
         let query = Query::Membership { cluster: config.cluster.clone() };
-        self.join(name, false, |_| Source::Admin(Admin::new(cluster, query, *refresh)), vm)
+        self.join_admin(name, String::new(), false, &config.admin, query, vm)
+    }
+
+    fn join_admin(
+        &mut self,
+        name: String,
+        gauge: String,
+        is_runtime: bool,
+        config: &AdminConfig,
+        query: Query,
+        vm: &impl Vm,
+    ) -> SubscriptionId {
+        let AdminConfig { cluster, refresh } = config;
+        let source = |_| Source::Admin(Admin::new(cluster, query, *refresh));
+        let id = self.join(name, gauge, is_runtime, source, vm);
+        if let Some(Source::Admin(admin)) = self.get_mut(id).map(|known| &mut known.source) {
+            admin.refresh_within(*refresh);
+        }
+        id
     }
 
     fn join(
         &mut self,
         name: String,
+        gauge: String,
         is_runtime: bool,
         source: impl FnOnce(Random) -> Source,
         vm: &impl Vm,
@@ -101,18 +123,26 @@ impl Subscriptions {
         }
         let id = SubscriptionId::new(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
-        self.list.push(Subscription {
+        let mut fresh = Subscription {
             id,
             users: 1,
             driver: None,
-            lease: Lease::new(&name, self.random.next(), vm),
+            lease: Lease::new(&name, self.random.number(), vm),
             snapshot: Arc::default(),
-            source: source(Random::new(self.random.next())),
+            source: source(Random::new(self.random.number())),
             reported: Vec::new(),
             is_runtime,
+            gauge,
             name,
-        });
+        };
+        // What another VM, or a VM before this one, has published counts from the first request on.
+        fresh.follow(vm);
+        self.list.push(fresh);
         id
+    }
+
+    fn get_mut(&mut self, id: SubscriptionId) -> Option<&mut Subscription> {
+        self.list.iter_mut().find(|known| known.id == id)
     }
 
     /// The values as they are now; empty if there is no such subscription.
@@ -125,7 +155,7 @@ impl Subscriptions {
 
     /// A plugin that uses the subscription ticks.
     pub fn tick(&mut self, id: SubscriptionId, plugin: u32, now: Time, vm: &impl Vm) -> Option<Action> {
-        let known = self.list.iter_mut().find(|known| known.id == id)?;
+        let known = self.get_mut(id)?;
         known.follow(vm);
         if *known.driver.get_or_insert(plugin) != plugin {
             return None;
@@ -141,51 +171,63 @@ impl Subscriptions {
 
     /// The stream or call of an action was started; `None` if Envoy refused that.
     pub fn on_started(&mut self, id: SubscriptionId, token: Option<u32>) {
-        match self.list.iter_mut().find(|known| known.id == id).map(|known| &mut known.source) {
-            Some(Source::Rtds(rtds)) => rtds.on_opened(token),
-            Some(Source::Admin(admin)) => admin.on_called(token),
-            None => {}
+        let Some(known) = self.list.iter_mut().find(|known| known.id == id) else { return };
+        match &mut known.source {
+            Source::Rtds(rtds) => rtds.on_opened(token),
+            Source::Admin(admin) => admin.on_called(token),
+        }
+        if token.is_none() && known.is_runtime {
+            self.recorder.set(Gauge::RuntimeConnected, &known.gauge, 0);
+        }
+    }
+
+    /// The server accepted a stream.
+    pub fn on_accepted(&mut self, token: u32) {
+        if let Some((gauge, rtds)) = self.stream(token) {
+            rtds.on_accepted();
+            self.recorder.set(Gauge::RuntimeConnected, &gauge, 1);
         }
     }
 
     /// A message was received on a stream.
     pub fn on_message(&mut self, token: u32, message: &[u8], vm: &impl Vm) -> Option<Action> {
-        for known in &mut self.list {
-            let version = known.snapshot.version() + 1;
-            let Source::Rtds(rtds) = &mut known.source else { continue };
-            if !rtds.is(token) {
-                continue;
+        let known = self.list.iter_mut().find(|known| known.has_stream(token))?;
+        // Another VM may have held the lease meanwhile.
+        let published = known.follow(vm);
+        let version = known.snapshot.version() + 1;
+        let Source::Rtds(rtds) = &mut known.source else { return None };
+        let update = rtds.on_message(token, message, version, &known.snapshot, vm.node());
+        match update.outcome {
+            Ok(None) => {}
+            Ok(Some(compiled)) => {
+                known.publish(compiled, published, &mut self.recorder, vm);
+                self.recorder.count(Counter::RuntimeUpdates);
+                let version = update.version.parse().unwrap_or(known.snapshot.version());
+                self.recorder.set(Gauge::RuntimeVersion, &known.gauge, version);
             }
-            let update = rtds.on_message(token, message, version, &known.snapshot, vm.node());
-            self.recorder.set(Gauge::RuntimeConnected, 1);
-            match update.outcome {
-                Ok(None) => {}
-                Ok(Some(compiled)) => {
-                    known.publish(compiled, &mut self.recorder, vm);
-                    self.recorder.count(Counter::RuntimeUpdates);
-                    let version = update.version.parse().unwrap_or(known.snapshot.version());
-                    self.recorder.set(Gauge::RuntimeVersion, version);
-                }
-                Err(reason) => {
-                    log::warn!("pinroute: runtime update refused: {reason}");
-                    self.recorder.count(Counter::RuntimeInvalid);
-                }
+            Err(reason) => {
+                log::warn!("pinroute: runtime update refused: {reason}");
+                self.recorder.count(Counter::RuntimeInvalid);
             }
-            return Some(update.reply);
         }
-        None
+        Some(update.reply)
     }
 
-    /// A stream ended.
-    pub fn on_closed(&mut self, token: u32, status: u32, now: Time) {
-        for known in &mut self.list {
-            match &mut known.source {
-                Source::Rtds(rtds) if rtds.is(token) => {
-                    rtds.on_closed(status, now);
-                    self.recorder.set(Gauge::RuntimeConnected, 0);
-                }
-                _ => {}
-            }
+    /// A stream ended. The host keeps its side until that is cancelled.
+    pub fn on_closed(&mut self, token: u32, status: u32, now: Time) -> Option<Action> {
+        let (gauge, rtds) = self.stream(token)?;
+        rtds.on_closed(status, now);
+        self.recorder.set(Gauge::RuntimeConnected, &gauge, 0);
+        Some(Action::Cancel { token })
+    }
+
+    /// The gauge and the client of a stream.
+    fn stream(&mut self, token: u32) -> Option<(String, &mut Rtds)> {
+        let known = self.list.iter_mut().find(|known| known.has_stream(token))?;
+        let gauge = known.gauge.clone();
+        match &mut known.source {
+            Source::Rtds(rtds) => Some((gauge, rtds)),
+            Source::Admin(_) => None,
         }
     }
 
@@ -196,37 +238,33 @@ impl Subscriptions {
 
     /// A call of these subscriptions has ended; without a body if it failed.
     pub fn on_response(&mut self, token: u32, body: Option<&[u8]>, vm: &impl Vm) {
-        for known in &mut self.list {
-            let version = known.snapshot.version() + 1;
-            let Source::Admin(admin) = &mut known.source else { continue };
-            if !admin.is(token) {
-                continue;
-            }
-            let response = admin.on_response(body, version, &known.snapshot);
-            if known.is_runtime {
-                self.recorder.set(Gauge::RuntimeConnected, u64::from(response.is_ok()));
-            }
-            match response {
-                Ok(Some(compiled)) => {
-                    if known.publish(compiled, &mut self.recorder, vm) && known.is_runtime {
-                        self.recorder.count(Counter::RuntimeUpdates);
-                        self.recorder.set(Gauge::RuntimeVersion, known.snapshot.version());
-                    }
+        let has_call =
+            |known: &&mut Subscription| matches!(&known.source, Source::Admin(admin) if admin.is(token));
+        let Some(known) = self.list.iter_mut().find(has_call) else { return };
+        let published = known.follow(vm);
+        let version = known.snapshot.version() + 1;
+        let Source::Admin(admin) = &mut known.source else { return };
+        let response = admin.on_response(body, version, &known.snapshot);
+        if known.is_runtime {
+            self.recorder.set(Gauge::RuntimeConnected, &known.gauge, u64::from(response.is_ok()));
+        }
+        match response {
+            Ok(Some(compiled)) => {
+                if known.publish(compiled, published, &mut self.recorder, vm) && known.is_runtime {
+                    self.recorder.count(Counter::RuntimeUpdates);
+                    self.recorder.set(Gauge::RuntimeVersion, &known.gauge, known.snapshot.version());
                 }
-                Ok(None) => {}
-                Err(_) => {
-                    log::debug!(
-                        "pinroute: no usable response for {}; the last values stay in use",
-                        known.name
-                    );
-                }
+            }
+            Ok(None) => {}
+            Err(_) => {
+                log::debug!("pinroute: no usable response for {}; the last values stay in use", known.name)
             }
         }
     }
 
     /// A plugin no longer uses the subscription.
     pub fn leave(&mut self, id: SubscriptionId, plugin: u32, vm: &impl Vm) -> Option<Action> {
-        let known = self.list.iter_mut().find(|known| known.id == id)?;
+        let known = self.get_mut(id)?;
         known.users = known.users.saturating_sub(1);
         let mut action = None;
         if known.driver == Some(plugin) {
@@ -253,31 +291,43 @@ impl Subscription {
         }
     }
 
-    /// Adopts a newer snapshot that another VM has published.
-    fn follow(&mut self, vm: &impl Vm) {
-        let own = self.snapshot.version();
-        let published = vm
-            .shared(&self.version_key())
-            .and_then(|(bytes, _)| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
-        if published.is_none_or(|published| published <= own) {
-            return;
-        }
-        let snapshot = vm.shared(&self.values_key()).and_then(|(bytes, _)| Snapshot::open(bytes));
-        if let Some(snapshot) = snapshot.filter(|snapshot| snapshot.version() > own) {
-            self.snapshot = Arc::new(snapshot);
-        }
+    fn has_stream(&self, token: u32) -> bool {
+        matches!(&self.source, Source::Rtds(rtds) if rtds.is(token))
     }
 
-    /// Shares new values with all VMs. Returns whether they differ from the last ones.
-    fn publish(&mut self, compiled: Compiled, recorder: &mut Recorder, vm: &impl Vm) -> bool {
+    /// Adopts a newer snapshot that another VM has published. Returns what replaces the published version.
+    fn follow(&mut self, vm: &impl Vm) -> Option<u32> {
+        let (bytes, cas) = vm.shared(&self.version_key())?;
+        let published = bytes.try_into().map(u64::from_le_bytes).unwrap_or_default();
+        let own = self.snapshot.version();
+        if published > own {
+            let snapshot = vm.shared(&self.values_key()).and_then(|(bytes, _)| Snapshot::open(bytes));
+            if let Some(snapshot) = snapshot.filter(|snapshot| snapshot.version() > own) {
+                self.snapshot = Arc::new(snapshot);
+            }
+        }
+        cas
+    }
+
+    /// Shares new values with all VMs, unless they are the last ones, or this VM has lost the lease or was
+    /// overtaken by its next holder. Returns whether it shared them.
+    fn publish(
+        &mut self,
+        compiled: Compiled,
+        published: Option<u32>,
+        recorder: &mut Recorder,
+        vm: &impl Vm,
+    ) -> bool {
         self.report(compiled.skipped, recorder);
         let snapshot = compiled.snapshot;
-        if snapshot.has_same_values(&self.snapshot) {
+        if snapshot.has_same_values(&self.snapshot) || !self.lease.is_own(vm) {
             return false;
         }
-        // The version last: a VM that sees it finds the values.
+        // The version is claimed first: of two VMs, one gets it. A VM that sees it before the values looks again.
+        if !vm.set_shared(&self.version_key(), &snapshot.version().to_le_bytes(), published) {
+            return false;
+        }
         vm.set_shared(&self.values_key(), snapshot.bytes(), None);
-        vm.set_shared(&self.version_key(), &snapshot.version().to_le_bytes(), None);
         self.snapshot = Arc::new(snapshot);
         true
     }
@@ -285,7 +335,8 @@ impl Subscription {
     /// Logs and counts unusable entries, each of them once.
     fn report(&mut self, skipped: Vec<Skipped>, recorder: &mut Recorder) {
         for entry in skipped.iter().filter(|entry| !self.reported.contains(entry)) {
-            log::warn!("pinroute: runtime value {} = {} is invalid and ignored", entry.name, entry.value);
+            let name = entry.name.escape_default();
+            log::warn!("pinroute: runtime value {name} = {} is invalid and ignored", entry.value);
             recorder.count(Counter::RuntimeInvalid);
         }
         self.reported = skipped;
@@ -299,3 +350,6 @@ impl Subscription {
         format!("pinroute values {}", self.name)
     }
 }
+
+#[cfg(test)]
+mod tests;

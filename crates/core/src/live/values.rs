@@ -56,10 +56,10 @@ impl<'a, R: Request> RequestValues<'a, R> {
 
     fn first(&mut self, number: Number, key: &[u8]) -> Option<(u32, Source)> {
         if let Some(runtime) = &self.live.runtime {
-            if number == Number::ShardSize {
-                if let Some(size) = runtime.shard_size_of(key) {
-                    return Some((size, Source::RuntimeKey));
-                }
+            if number == Number::ShardSize
+                && let Some(size) = runtime.shard_size_of(key)
+            {
+                return Some((size, Source::RuntimeKey));
             }
             if let Some(value) = runtime.number(number) {
                 return Some((value, Source::Runtime));
@@ -93,7 +93,7 @@ impl<'a, R: Request> RequestValues<'a, R> {
         let Some(namespace) = self.namespace else { return Numbers::default() };
         let Some(metadata) = self.request.property(metadata) else { return Numbers::default() };
         let request = self.request;
-        let owner = || [kind.as_bytes(), &request.property(name).unwrap_or_default()].concat();
+        let owner = || request.property(name).map(|name| [kind.as_bytes(), &name].concat());
         self.reader.numbers(namespace, &metadata, owner, self.recorder)
     }
 }

@@ -171,9 +171,9 @@ mod tests {
     fn an_expired_answer_is_used_while_the_resolver_fails() {
         let mut cache = AnswerCache::default();
         settle(&mut cache, host("a"), 0).0.unwrap();
-        for now in [200, 500, 1000] {
+        for (now, status) in [(200, 503), (500, 429), (800, 408), (1000, 500)] {
             assert_eq!(get(&mut cache, now), (None, Counter::CacheMiss));
-            let settled = settle(&mut cache, Err(Rejection::ResolverStatus(503)), now);
+            let settled = settle(&mut cache, Err(Rejection::ResolverStatus(status)), now);
             assert_eq!(settled, (Ok("a".into()), Some(Counter::CacheStale)));
             assert_eq!(get(&mut cache, now + 9), (Some(Ok("a".into())), Counter::CacheStale));
         }

@@ -85,15 +85,23 @@ fn is_name(host: &str) -> bool {
 fn is_dangerous_v4(ip: Ipv4Addr) -> bool {
     // All of 0.0.0.0/8 means "this host" (RFC 1122), not only the unspecified address itself.
     let this_host = matches!(ip.octets(), [0, ..]);
-    this_host || ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || ip.is_broadcast()
+    // The IPv4 addresses of clouds' metadata services outside the link-local range.
+    let metadata_service = matches!(ip.octets(), [100, 100, 100, 200] | [168, 63, 129, 16]);
+    this_host
+        || metadata_service
+        || ip.is_loopback()
+        || ip.is_link_local()
+        || ip.is_multicast()
+        || ip.is_broadcast()
 }
 
 fn is_dangerous_v6(ip: Ipv6Addr) -> bool {
     let segments = ip.segments();
     // Deprecated, but routers still keep it within a site (RFC 3879).
     let site_local = matches!(segments, [first, ..] if first & 0xffc0 == 0xfec0);
-    // The IPv6 address of a large cloud's metadata service, which is not link-local.
-    let metadata_service = segments == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
+    // The IPv6 addresses of large clouds' metadata services, which are not link-local.
+    let metadata_service =
+        matches!(segments, [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]);
     ip.is_loopback()
         || ip.is_unspecified()
         || ip.is_unicast_link_local()
@@ -214,6 +222,10 @@ mod tests {
             "[2002:7f00:1::]:80",
             "[fec0::1]:80",
             "[fd00:ec2::254]:80",
+            "[fd20:ce::254]:80",
+            "100.100.100.200:80",
+            "168.63.129.16:80",
+            "[::ffff:168.63.129.16]:80",
         ] {
             assert!(dangerous(text), "{text}");
         }

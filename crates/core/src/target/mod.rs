@@ -26,7 +26,7 @@ pub enum Target {
     Authority(String),
     /// Envoy's filter state for the dynamic forward proxy. The `:authority` is not changed.
     DynamicHost {
-        /// The host; an IPv6 literal without brackets.
+        /// The host; an IPv6 literal in brackets.
         host: String,
         /// The port in decimal. Without one Envoy takes the scheme's.
         port: Option<String>,
@@ -134,12 +134,12 @@ impl TargetRules {
 }
 
 fn dynamic_host(address: &str) -> Target {
-    let bare = |host: &str| host.trim_start_matches('[').trim_end_matches(']').to_owned();
     match HostPort::parse(address) {
+        // Envoy dials an IPv6 literal only in its brackets.
         Some(parsed) => {
-            Target::DynamicHost { host: bare(parsed.host()), port: Some(parsed.port().to_string()) }
+            Target::DynamicHost { host: parsed.host().to_owned(), port: Some(parsed.port().to_string()) }
         }
-        None => Target::DynamicHost { host: bare(address), port: None },
+        None => Target::DynamicHost { host: address.to_owned(), port: None },
     }
 }
 
@@ -191,5 +191,9 @@ mod tests {
         };
         assert_eq!(target("s-{index}:81"), dynamic("s-7", Some("81")));
         assert_eq!(target("s-{index}"), dynamic("s-7", None));
+        let hostport = Template::parse("{hostport}", Placeholder::HostPort).unwrap();
+        let rules = rules(Some(TargetKind::DynamicHost(hostport)), &[]);
+        let host = rules.resolved_host("[2001:db8::1]:80").unwrap();
+        assert_eq!(host.target, dynamic("[2001:db8::1]", Some("80")), "the brackets stay");
     }
 }
