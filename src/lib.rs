@@ -1,9 +1,9 @@
 //! The Proxy-Wasm filter: a thin adapter between Envoy and the decisions in `pinroute-core`.
 //!
-//! Callbacks become events of the core, and its actions become host calls; nothing is decided here. [`root`] receives
-//! the events of one plugin in one worker, [`http`] those of one request, [`plugin`] is what they share, [`verdict`] carries
-//! out what was decided, [`live`] carries out what live values need, and [`host`] wraps host calls
-//! so that none of them can panic on what a client or a resolver sends.
+//! Callbacks become events of the core, and its actions become host calls; nothing is decided here. `root` receives the
+//! events of one plugin in one worker, `http` those of one request, and `plugin` is what they share. `verdict` carries out
+//! what was decided, `live` what live values need, and `host` wraps host calls so that none of them can panic on what a
+//! client or a resolver sends.
 
 mod host;
 mod http;

@@ -32,7 +32,7 @@ pub mod shard;
 mod strategy;
 pub mod target;
 pub mod time;
-mod worker;
+pub mod worker;
 
 pub use resolve::response;
 pub use strategy::index;

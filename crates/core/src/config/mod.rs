@@ -1,6 +1,6 @@
 //! The configuration: JSON text, or a `google.protobuf.Struct`, to validated values.
 //!
-//! [`wire`] is what users write, [`validated`] what the rest of the crate uses. An error names the path of the field,
+//! `wire` is what users write, `validated` what the rest of the crate uses. An error names the path of the field,
 //! the offending value and what is allowed.
 
 mod error;

@@ -8,7 +8,7 @@ use super::value::{Number, Scalar, Skipped};
 pub struct Compiled {
     /// The values.
     pub snapshot: Snapshot,
-    /// The entries that could not be used, at most [`MAX_SKIPPED`].
+    /// The entries that could not be used, at most 100.
     pub skipped: Vec<Skipped>,
 }
 
