@@ -6,47 +6,33 @@ use proxy_wasm::types::MetricType;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// The ids of all metrics; `None` where the host refused to define one.
-struct Ids {
-    counters: [Option<u32>; Counter::COUNT],
-    gauges: [Option<u32>; Gauge::ALL.len()],
-}
-
-impl Ids {
-    /// The host returns new ids at every call, so this is done once per VM.
-    fn define() -> Self {
-        let mut counters = [None; Counter::COUNT];
-        for counter in Counter::all() {
-            if let Some(id) = counters.get_mut(counter.index()) {
-                *id = hostcalls::define_metric(MetricType::Counter, &counter.name()).ok();
-            }
-        }
-        let gauges = Gauge::ALL.map(|gauge| hostcalls::define_metric(MetricType::Gauge, gauge.name()).ok());
-        Self { counters, gauges }
-    }
-}
-
 thread_local! {
-    // A VM has one thread, and several plugins may share the VM.
-    static IDS: Ids = Ids::define();
-    static OF_SOURCES: RefCell<BTreeMap<String, Option<u32>>> = const { RefCell::new(BTreeMap::new()) };
+    // The host returns new ids at every call, so metrics are defined once per VM, which has one thread.
+    static COUNTERS: [Option<u32>; Counter::COUNT] = define_all();
+    static GAUGES: RefCell<BTreeMap<String, Option<u32>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// The id of a source's own gauge, which is defined when it is first set.
-fn gauge_of_source(name: String) -> Option<u32> {
-    OF_SOURCES.with_borrow_mut(|ids| match ids.get(&name) {
-        Some(id) => *id,
-        None => {
-            let id = hostcalls::define_metric(MetricType::Gauge, &name).ok();
-            ids.insert(name, id);
-            id
+/// Defines all counters, and the gauges that sources share; `None` where the host refuses.
+fn define_all() -> [Option<u32>; Counter::COUNT] {
+    Gauge::ALL.iter().for_each(|gauge| _ = gauge_id(gauge.name()));
+    let mut ids = [None; Counter::COUNT];
+    for counter in Counter::all() {
+        if let Some(id) = ids.get_mut(counter.index()) {
+            *id = hostcalls::define_metric(MetricType::Counter, &counter.name()).ok();
         }
-    })
+    }
+    ids
+}
+
+/// The id of a gauge, which is defined when it is first asked for.
+fn gauge_id(name: &str) -> Option<u32> {
+    let define = || hostcalls::define_metric(MetricType::Gauge, name).ok();
+    GAUGES.with_borrow_mut(|ids| *ids.entry(name.to_owned()).or_insert_with(define))
 }
 
 /// Increments a counter by one.
 pub fn count(counter: Counter) {
-    if let Some(id) = IDS.with(|ids| ids.counters.get(counter.index()).copied().flatten()) {
+    if let Some(id) = COUNTERS.with(|ids| ids.get(counter.index()).copied().flatten()) {
         let _ = hostcalls::increment_metric(id, 1);
     }
 }
@@ -54,9 +40,8 @@ pub fn count(counter: Counter) {
 /// Shows what the core recorded.
 pub fn flush(recorder: &mut Recorder) {
     recorder.counted().for_each(count);
-    for (gauge, own_name, value) in recorder.gauges() {
-        let id = IDS.with(|ids| ids.gauges.get(gauge as usize).copied().flatten());
-        for id in [id, gauge_of_source(own_name)].into_iter().flatten() {
+    for (gauge, name_of_source, value) in recorder.gauges() {
+        for id in [gauge.name(), &name_of_source].into_iter().filter_map(gauge_id) {
             let _ = hostcalls::record_metric(id, value);
         }
     }
