@@ -104,6 +104,16 @@ fn a_call_that_ended_is_not_joined() {
 }
 
 #[test]
+fn a_token_that_is_used_again_belongs_to_the_new_call_alone() {
+    let mut bench = Bench::new(r#"{"resolve":{"cache":{"ttl":"1ms","negative_ttl":"0s"}}}"#);
+    bench.send(&join("1"), 7);
+    bench.respond(7, 500, "");
+    bench.send(&join("2"), 7);
+    bench.send(&join("1"), 8);
+    assert_eq!(bench.respond(7, 200, HOST_1), [(2, "host-1:80".to_owned())]);
+}
+
+#[test]
 fn a_worker_has_a_limited_number_of_calls_in_flight() {
     let mut bench = Bench::new(r#"{"resolve":{"max_in_flight":2,"cache":{}}}"#);
     bench.send(&join("1"), 1);
