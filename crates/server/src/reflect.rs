@@ -3,15 +3,12 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-
-use crate::routes::{App, json};
 
 /// The request as this server received it.
 #[derive(Serialize)]
@@ -24,7 +21,7 @@ struct Reflection<'a> {
 }
 
 /// Responds to any request with a description of it.
-pub async fn reflect(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+pub async fn reflect(instance: String, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let body_bytes = match drain(body).await {
         Ok(bytes) => bytes,
@@ -32,7 +29,7 @@ pub async fn reflect(State(app): State<Arc<App>>, request: Request<Body>) -> Res
     };
     let headers = head.headers.iter();
     json(&Reflection {
-        instance: app.instance().to_string(),
+        instance,
         method: head.method.as_str(),
         path: head.uri.path_and_query().map_or("/", |path| path.as_str()),
         headers: headers
@@ -40,6 +37,14 @@ pub async fn reflect(State(app): State<Arc<App>>, request: Request<Body>) -> Res
             .collect(),
         body_bytes,
     })
+}
+
+/// A compact JSON response.
+pub fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
 /// Reads a body to its end, keeping nothing, and counts its bytes.

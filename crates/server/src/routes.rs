@@ -16,7 +16,7 @@ use pinroute_core::key::query::raw_param;
 use serde::Serialize;
 
 use crate::identity::Identity;
-use crate::reflect::{drain, reflect};
+use crate::reflect::{self, drain, json};
 use crate::resolver::{Instance, Resolver};
 
 /// What all requests share.
@@ -30,6 +30,10 @@ pub struct App {
     pub resolver: Resolver,
     /// Empty while the server finds out which host it is; `/health` and `/join` fail as long.
     pub identity: OnceLock<Identity>,
+}
+
+async fn reflected(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    reflect::reflect(app.instance().to_string(), request).await
 }
 
 impl App {
@@ -66,11 +70,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/where", get(locate))
         .route("/join", any(join))
         .route("/health", get(health))
-        .route("/", any(reflect))
-        .route("/headers", any(reflect))
-        .route("/echo", any(reflect))
-        .route("/echo/", any(reflect))
-        .route("/echo/{*rest}", any(reflect))
+        .route("/", any(reflected))
+        .route("/headers", any(reflected))
+        .route("/echo", any(reflected))
+        .route("/echo/", any(reflected))
+        .route("/echo/{*rest}", any(reflected))
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found") })
         .with_state(app)
 }
@@ -126,14 +130,6 @@ fn client_id(uri: &Uri) -> Option<Cow<'_, [u8]>> {
 
 fn missing_client_id() -> Response {
     (StatusCode::BAD_REQUEST, "missing client_id").into_response()
-}
-
-/// A compact JSON response.
-pub fn json(value: &impl Serialize) -> Response {
-    match serde_json::to_string(value) {
-        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
 }
 
 #[cfg(test)]
