@@ -233,14 +233,12 @@ impl Subscriptions {
 
     /// Whether a call with this token is one of these subscriptions'.
     pub fn has_call(&self, token: u32) -> bool {
-        self.list.iter().any(|known| matches!(&known.source, Source::Admin(admin) if admin.is(token)))
+        self.list.iter().any(|known| known.has_call(token))
     }
 
     /// A call of these subscriptions has ended; without a body if it failed.
     pub fn on_response(&mut self, token: u32, body: Option<&[u8]>, vm: &impl Vm) {
-        let has_call =
-            |known: &&mut Subscription| matches!(&known.source, Source::Admin(admin) if admin.is(token));
-        let Some(known) = self.list.iter_mut().find(has_call) else { return };
+        let Some(known) = self.list.iter_mut().find(|known| known.has_call(token)) else { return };
         let published = known.follow(vm);
         let version = known.snapshot.version() + 1;
         let Source::Admin(admin) = &mut known.source else { return };
@@ -293,6 +291,10 @@ impl Subscription {
 
     fn has_stream(&self, token: u32) -> bool {
         matches!(&self.source, Source::Rtds(rtds) if rtds.is(token))
+    }
+
+    fn has_call(&self, token: u32) -> bool {
+        matches!(&self.source, Source::Admin(admin) if admin.is(token))
     }
 
     /// Adopts a newer snapshot that another VM has published. Returns what replaces the published version.
