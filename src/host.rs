@@ -2,7 +2,7 @@
 
 use pinroute_core::live::vm::{Node, Vm};
 use pinroute_core::protobuf::SetFilterState;
-use pinroute_core::request::{Property, Request};
+use pinroute_core::request::{Property, Reply, Request};
 use pinroute_core::time::Time;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType};
@@ -30,6 +30,19 @@ impl Request for CurrentRequest {
             Property::ClusterName => "cluster_name",
         };
         self::property(&["xds", name]).map(Cow::Owned)
+    }
+}
+
+/// The response to the request of the effective context.
+pub struct CurrentReply;
+
+impl Reply for CurrentReply {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, name).ok().flatten().map(Cow::Owned)
+    }
+
+    fn is_from_upstream(&self) -> bool {
+        property(&["response", "code_details"]).is_some_and(|details| details == b"via_upstream")
     }
 }
 
@@ -96,9 +109,15 @@ pub fn buffer(buffer: BufferType, size: usize) -> Vec<u8> {
 }
 
 /// Sends a GET request to a cluster. Returns the token of the call, or `None` if Envoy refused it.
-pub fn get(cluster: &str, path: &str, extra: &[(&'static str, Vec<u8>)], timeout: Duration) -> Option<u32> {
+pub fn get(
+    cluster: &str,
+    authority: &str,
+    path: &str,
+    extra: &[(&'static str, Vec<u8>)],
+    timeout: Duration,
+) -> Option<u32> {
     let mut headers = Vec::with_capacity(3 + extra.len());
-    headers.extend([(":method", "GET"), (":path", path), (":authority", cluster)]);
+    headers.extend([(":method", "GET"), (":path", path), (":authority", authority)]);
     headers.extend(extra.iter().filter_map(|(name, value)| Some((*name, std::str::from_utf8(value).ok()?))));
     hostcalls::dispatch_http_call(cluster, headers, None, vec![], timeout).ok()
 }

@@ -1,11 +1,11 @@
 //! One request.
 
-use crate::host::{self, CurrentRequest};
+use crate::host::{self, CurrentReply, CurrentRequest};
 use crate::metrics;
-use crate::plugin::{Plugin, Waiting};
+use crate::plugin::{Plugin, Sent, Waiting, sent};
 use crate::reenter::enter_root;
 use crate::verdict::{carry_out, reject};
-use pinroute_core::decision::{Call, Decision, Route, Verdict};
+use pinroute_core::decision::{Call, Decision, ReplyVerdict, Verdict, WRONG_HOST};
 use pinroute_core::metrics::Counter;
 use pinroute_core::router::Router;
 use proxy_wasm::traits::{Context, HttpContext};
@@ -17,16 +17,14 @@ use std::sync::Arc;
 pub struct Http {
     id: u32,
     plugin: Rc<Plugin>,
-    /// Lives as long as this request, if it waits for a call.
-    alive: Option<Rc<()>>,
-    /// The route that the response shows.
-    shown: Option<Route>,
+    /// There as soon as the request waits for a call, or was routed and its response matters.
+    sent: Option<Rc<Sent>>,
 }
 
 impl Http {
     /// A request that has just come in.
     pub fn new(id: u32, plugin: Rc<Plugin>) -> Self {
-        Self { id, plugin, alive: None, shown: None }
+        Self { id, plugin, sent: None }
     }
 
     /// Makes a call to the resolver. Returns the verdict if it could not be made.
@@ -61,7 +59,7 @@ impl HttpContext for Http {
         let decision = {
             let (mut worker, live) = (plugin.worker.borrow_mut(), plugin.live.borrow());
             router.on_request(&mut worker, &CurrentRequest, &live, plugin.now(), || {
-                Waiting::new(self.id, self.alive.insert(Rc::new(())))
+                Waiting::new(self.id, self.sent.insert(Rc::default()))
             })
         };
         let verdict = match decision {
@@ -71,14 +69,26 @@ impl HttpContext for Http {
         };
         metrics::flush(plugin.worker.borrow_mut().recorder());
         let Some(verdict) = verdict else { return Action::Pause };
-        if let (Verdict::Route(route), true) = (&verdict, router.response_headers()) {
-            self.shown = Some(route.clone());
+        if let Some(sent) = sent(&router, &verdict) {
+            let _ = self.sent.get_or_insert_default().set(sent);
         }
         if carry_out(&router, &verdict) { Action::Continue } else { Action::Pause }
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        for (name, value) in self.shown.iter().flat_map(Route::shard_headers) {
+        let Some((router, route)) = self.sent.as_deref().and_then(Sent::get) else { return Action::Continue };
+        let verdict = {
+            let mut worker = self.plugin.worker.borrow_mut();
+            let verdict = router.on_reply(&mut worker, route, &CurrentReply);
+            metrics::flush(worker.recorder());
+            verdict
+        };
+        if verdict == ReplyVerdict::WrongHost {
+            let (status, body) = WRONG_HOST;
+            host::answer(status, body);
+            return Action::Pause;
+        }
+        for (name, value) in route.shard_headers().filter(|_| router.response_headers()) {
             host::set_response_header(name, value);
         }
         Action::Continue

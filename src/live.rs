@@ -37,8 +37,8 @@ pub fn carry_out(action: Action) {
             let token = open_stream(service, name, method, &first);
             with(|subscriptions| subscriptions.on_started(id, token));
         }
-        Action::Get { id, cluster, path, timeout } => {
-            let token = host::get(&cluster, &path, &[], timeout);
+        Action::Get { id, cluster, authority, path, timeout } => {
+            let token = host::get(&cluster, &authority, &path, &[], timeout);
             with(|subscriptions| subscriptions.on_started(id, token));
         }
         Action::Send { token, message } => {

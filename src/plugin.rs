@@ -4,7 +4,7 @@ use crate::host::{self, CurrentRequest, ThisVm};
 use crate::verdict::carry_out;
 use crate::{live, metrics};
 use pinroute_core::config::PluginConfig;
-use pinroute_core::decision::Call;
+use pinroute_core::decision::{Call, Route, Verdict};
 use pinroute_core::live::action::SubscriptionId;
 use pinroute_core::live::value::Number;
 use pinroute_core::live::values::LiveValues;
@@ -14,7 +14,7 @@ use pinroute_core::router::{Router, Worker};
 use pinroute_core::routes::RouteRouters;
 use pinroute_core::time::Time;
 use proxy_wasm::hostcalls;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,22 +22,34 @@ use std::time::Duration;
 /// How long no further refused calls are logged after one was.
 const SILENCE: Duration = Duration::from_secs(1);
 
+thread_local! {
+    // A VM has one thread, and the plugins of a VM share its memory.
+    static WORKER: OnceCell<Rc<RefCell<Worker<Waiting>>>> = const { OnceCell::new() };
+}
+
+/// How a request was routed, if its response matters. The request and the call that it waits for share it.
+pub type Sent = OnceCell<(Arc<Router>, Route)>;
+
 /// A request that waits for a call.
 pub struct Waiting {
     /// The id of its context.
     pub context: u32,
-    alive: Weak<()>,
+    /// Goes with its context: a client may leave.
+    sent: Weak<Sent>,
 }
 
 impl Waiting {
-    /// A request that waits as long as `alive` exists.
-    pub fn new(context: u32, alive: &Rc<()>) -> Self {
-        Self { context, alive: Rc::downgrade(alive) }
+    /// A request that waits as long as `sent` exists.
+    pub fn new(context: u32, sent: &Rc<Sent>) -> Self {
+        Self { context, sent: Rc::downgrade(sent) }
     }
+}
 
-    /// Whether its context still exists. A client may have left.
-    pub fn is_alive(&self) -> bool {
-        self.alive.strong_count() > 0
+/// How a request is routed, if its response matters.
+pub fn sent(router: &Arc<Router>, verdict: &Verdict) -> Option<(Arc<Router>, Route)> {
+    match verdict {
+        Verdict::Route(route) if router.needs_reply() => Some((Arc::clone(router), route.clone())),
+        _ => None,
     }
 }
 
@@ -45,8 +57,8 @@ impl Waiting {
 pub struct Plugin {
     /// The id of the root context.
     pub root: u32,
-    /// The state of this worker.
-    pub worker: RefCell<Worker<Waiting>>,
+    /// The state of this worker, which its plugins share.
+    pub worker: Rc<RefCell<Worker<Waiting>>>,
     /// The live values as of the last tick or message.
     pub live: RefCell<LiveValues>,
     /// The call that is to be made when the root context is entered.
@@ -65,12 +77,13 @@ impl Plugin {
         let [first, second, seed, third, fourth, subscriptions] = random;
         live::create(subscriptions);
         let PluginConfig { config, per_route, runtime, membership } = config;
+        let worker = || Rc::new(RefCell::new(Worker::new([first, second, seed])));
         let plugin = Self {
             root,
-            worker: RefCell::new(Worker::new([first, second, seed])),
+            worker: WORKER.with(|shared| Rc::clone(shared.get_or_init(worker))),
             live: RefCell::default(),
             outbox: RefCell::default(),
-            router: Router::new(config),
+            router: Router::new(config, root),
             routes: per_route.map(|namespace| RefCell::new(RouteRouters::new(namespace, [third, fourth]))),
             runtime: runtime.and_then(|config| live::with(|live| Some(live.join_runtime(&config, &ThisVm)))),
             membership: membership
@@ -84,8 +97,10 @@ impl Plugin {
 
     /// The router of the request of the effective context: its route's own, or the plugin's.
     pub fn router(&self) -> Result<Arc<Router>, Rejection> {
-        let of_route =
-            self.routes.as_ref().map_or(Ok(None), |routes| routes.borrow_mut().router(&CurrentRequest))?;
+        let of_route = self
+            .routes
+            .as_ref()
+            .map_or(Ok(None), |routes| routes.borrow_mut().router(&CurrentRequest, &self.router))?;
         Ok(of_route.unwrap_or_else(|| Arc::clone(&self.router)))
     }
 
@@ -134,7 +149,8 @@ impl Plugin {
     /// effective one is that of the request.
     pub fn send(&self) {
         let Some((router, call)) = self.outbox.take() else { return };
-        match host::get(&call.cluster, &call.path, &host::tracing_headers(), call.timeout) {
+        let tracing = host::tracing_headers();
+        match host::get(&call.cluster, &call.authority, &call.path, &tracing, call.timeout) {
             Some(token) => self.worker.borrow_mut().on_sent(&router, call, token),
             None => {
                 // Under load a cluster may refuse thousands of calls a second.
@@ -152,13 +168,16 @@ impl Plugin {
         let resolved = self.worker.borrow_mut().on_response(token, response, self.now());
         let Some(resolved) = resolved else { return };
         for waiting in &resolved.waiting {
-            if !waiting.is_alive() {
+            let Some(cell) = waiting.sent.upgrade() else {
                 self.worker.borrow_mut().on_abandoned();
-            } else if hostcalls::set_effective_context(waiting.context).is_ok() {
+                continue;
+            };
+            if hostcalls::set_effective_context(waiting.context).is_ok() {
                 let verdict = {
                     let (mut worker, live) = (self.worker.borrow_mut(), self.live.borrow());
                     resolved.router.on_resolved(&mut worker, &resolved.answer, &CurrentRequest, &live)
                 };
+                let _ = sent(&resolved.router, &verdict).map(|sent| cell.set(sent));
                 if carry_out(&resolved.router, &verdict) {
                     let _ = hostcalls::resume_http_request();
                 }

@@ -58,6 +58,7 @@ impl Drop for Root {
         let _ = hostcalls::set_tick_period(Duration::ZERO);
         if let Some(plugin) = &self.plugin {
             plugin.leave();
+            plugin.worker.borrow_mut().on_plugin_gone(self.id);
         }
     }
 }

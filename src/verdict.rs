@@ -43,8 +43,10 @@ pub fn reject(rejection: &Rejection) {
 /// Sets the headers and the target of a route. Returns whether the target was set.
 fn apply(router: &Router, route: &Route) -> bool {
     log::debug!("pinroute: routed to {route}");
-    for (name, value) in route.shard_headers() {
-        host::set_request_header(name, value);
+    if router.request_headers() {
+        for (name, value) in route.shard_headers() {
+            host::set_request_header(name, value);
+        }
     }
     let mut target_header: Option<&Arc<str>> = None;
     let is_set = match &route.host.target {
@@ -61,7 +63,8 @@ fn apply(router: &Router, route: &Route) -> bool {
     };
     // The owned headers that this route does not set.
     for name in router.owned_headers() {
-        let is_shard_header = route.shard.is_some() && SHARD_HEADERS.contains(&&**name);
+        let is_shard_header =
+            route.shard.is_some() && router.request_headers() && SHARD_HEADERS.contains(&&**name);
         if !is_shard_header && target_header != Some(name) {
             host::remove_request_header(name);
         }

@@ -1,6 +1,6 @@
 //! `index`: the same host that the resolver would return, without a resolver call; and each kind of target.
 
-use crate::{everywhere, hostport, with_resolver};
+use crate::{hostport, one_route, with_resolver};
 use pinroute_core::index::IndexMode;
 use pinroute_core::key::percent::decode_form;
 use pinroute_testkit::env::TestEnv;
@@ -61,15 +61,7 @@ fn preserve_host_reaches_the_host_and_keeps_the_clients_host_header() {
             "index": { "replicas": 3 },
             "target": { "dynamic_host": "poc-routing-server-{index}:8081" },
         }))
-        .edit(everywhere)
-        .edit(|shipped| {
-            let routes = r#"[{"match":{"prefix":"/"},"route":{"cluster":"dynamic_forward_proxy_cluster"}}]"#;
-            shipped.edit(|config| {
-                let host = config.pointer_mut("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes");
-                *host.unwrap() = serde_json::from_str(routes).unwrap();
-            });
-            Ok(())
-        })
+        .edit(one_route("dynamic_forward_proxy_cluster"))
         .start()
         .unwrap();
     for id in IDS {

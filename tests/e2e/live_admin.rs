@@ -10,9 +10,9 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A fixed address for the admin interface, for an Envoy that calls itself. No other test uses this host of the loopback
+/// A fixed address for the admin interface, for an Envoy that calls itself. No other tests use this host of the loopback
 /// network.
-fn own_admin() -> SocketAddr {
+pub fn own_admin() -> SocketAddr {
     let host = IpAddr::V4(Ipv4Addr::new(127, 66, 77, 88));
     let free = TcpListener::bind((host, 0)).unwrap();
     free.local_addr().unwrap()

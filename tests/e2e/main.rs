@@ -13,13 +13,15 @@ mod per_route;
 mod requests;
 mod routing;
 mod shuffle;
+mod untouched;
+mod verify;
 
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use pinroute_testkit::servers::{Servers, ServersOptions};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Enables the filter on every route.
 fn everywhere(shipped: &mut Shipped) -> anyhow::Result<()> {
@@ -27,6 +29,19 @@ fn everywhere(shipped: &mut Shipped) -> anyhow::Result<()> {
         filter.remove("disabled");
     }
     Ok(())
+}
+
+/// Enables the filter on one route for all paths, to this cluster.
+fn one_route(cluster: &'static str) -> impl FnOnce(&mut Shipped) -> anyhow::Result<()> {
+    move |shipped| {
+        everywhere(shipped)?;
+        let routes = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes";
+        shipped.edit(|config| {
+            let route = json!([{ "match": { "prefix": "/" }, "route": { "cluster": cluster } }]);
+            *config.pointer_mut(routes).unwrap() = route;
+        });
+        Ok(())
+    }
 }
 
 /// A test environment with a fake resolver. `response` gets the path of the resolver call and the servers' port.

@@ -118,11 +118,12 @@ fn tracing_headers_are_passed_on_to_the_resolver() {
 
 #[test]
 fn on_error_continue_passes_a_request_unchanged() {
-    let (env, resolver) = with_resolver(json!({"on_error": "continue"}), |path, port| match path {
-        "/where?client_id=good" => hostport(&format!("poc-routing-server-2:{port}")),
-        "/headers" => FakeResponse::ok("untouched"),
-        _ => FakeResponse::status(500, ""),
-    });
+    let (env, resolver) =
+        with_resolver(json!({"on_error": "continue", "allow_untouched": true}), |path, port| match path {
+            "/where?client_id=good" => hostport(&format!("poc-routing-server-2:{port}")),
+            "/headers" => FakeResponse::ok("untouched"),
+            _ => FakeResponse::status(500, ""),
+        });
     // Both routes lead to the resolver's cluster, which responds to an unchanged request.
     let env = env
         .edit(everywhere)

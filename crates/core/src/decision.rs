@@ -27,6 +27,8 @@ pub enum Decision<W> {
 pub struct Call<W> {
     /// The Envoy cluster.
     pub cluster: String,
+    /// The `:authority`.
+    pub authority: String,
     /// The path with its query.
     pub path: String,
     /// How long the response may take.
@@ -76,12 +78,14 @@ pub struct Route {
     pub total: Option<Sourced>,
     /// The shard size that the decision used, and its source.
     pub shard_size: Option<Sourced>,
+    /// The cached answer that names the host, if one does.
+    pub(crate) answer: Option<Digest>,
 }
 
 impl Route {
-    /// A route to a host that the resolver named.
+    /// A route to a host, without a shard.
     pub(crate) fn to(host: Arc<Host>) -> Self {
-        Self { host, shard: None, total: None, shard_size: None }
+        Self { host, shard: None, total: None, shard_size: None, answer: None }
     }
 
     /// The headers that show the shard, if there is one.
@@ -105,6 +109,18 @@ impl fmt::Display for Route {
         Ok(())
     }
 }
+
+/// What is to be done with the response to a request that was routed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyVerdict {
+    /// Pass it on.
+    Pass,
+    /// It comes from another host than the one that the request was sent to. Answer with [`WRONG_HOST`] instead.
+    WrongHost,
+}
+
+/// The status and the body for a client whose request reached the wrong host.
+pub const WRONG_HOST: (u16, &str) = (502, "wrong host");
 
 /// The headers that show a shard.
 pub const SHARD_HEADERS: [&str; 3] = ["x-shard-assignment", "x-shard-config", "x-target-host"];

@@ -58,6 +58,11 @@ impl Digest {
     pub fn of_numbers(high: u64, low: u64) -> Self {
         Self(u128::from(high) << 64 | u128::from(low))
     }
+
+    /// The digest of the same in the name of `owner`. Digests of keys differ at random, so theirs do too.
+    pub fn owned_by(self, owner: u32) -> Self {
+        Self(self.0 ^ u128::from(owner))
+    }
 }
 
 impl Hash for Digest {

@@ -14,6 +14,7 @@
 //!
 //! `Router` is immutable and may be shared between threads. `Worker` is what one thread remembers.
 
+pub mod authority;
 pub mod config;
 pub mod decision;
 pub mod hash;
@@ -32,6 +33,7 @@ pub mod shard;
 mod strategy;
 pub mod target;
 pub mod time;
+pub mod verify;
 pub mod worker;
 
 pub use resolve::response;

@@ -37,6 +37,10 @@ pub enum Counter {
     RuntimeUpdates,
     /// Live values, and whole updates, that were refused.
     RuntimeInvalid,
+    /// Responses of another host than the one that the request was sent to.
+    Misrouted,
+    /// Responses that do not say which host they come from.
+    Unverified,
 }
 
 impl Counter {
@@ -57,13 +61,15 @@ impl Counter {
             Self::ResolverTimeout,
             Self::RuntimeUpdates,
             Self::RuntimeInvalid,
+            Self::Misrouted,
+            Self::Unverified,
         ];
         let rejected = Reason::ALL.map(Self::Rejected);
         plain.into_iter().chain(rejected).chain(Reason::ALL.map(Self::Continued))
     }
 
     /// The number of counters, one above the highest [`Self::index`].
-    pub const COUNT: usize = 14 + 2 * Reason::ALL.len();
+    pub const COUNT: usize = 16 + 2 * Reason::ALL.len();
 
     /// The place in a table of all counters.
     pub fn index(self) -> usize {
@@ -82,8 +88,10 @@ impl Counter {
             Self::ResolverTimeout => 11,
             Self::RuntimeUpdates => 12,
             Self::RuntimeInvalid => 13,
-            Self::Rejected(reason) => 14 + reason as usize,
-            Self::Continued(reason) => 14 + Reason::ALL.len() + reason as usize,
+            Self::Misrouted => 14,
+            Self::Unverified => 15,
+            Self::Rejected(reason) => 16 + reason as usize,
+            Self::Continued(reason) => 16 + Reason::ALL.len() + reason as usize,
         }
     }
 
@@ -104,6 +112,8 @@ impl Counter {
             Self::ResolverTimeout => "resolver.timeout",
             Self::RuntimeUpdates => "runtime.updates",
             Self::RuntimeInvalid => "runtime.invalid",
+            Self::Misrouted => "misrouted",
+            Self::Unverified => "unverified",
             Self::Rejected(reason) => return format!("pinroute_rejected.{}", reason.name()),
             Self::Continued(reason) => return format!("pinroute_continued.{}", reason.name()),
         };

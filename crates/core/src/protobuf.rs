@@ -101,6 +101,19 @@ pub struct GrpcService {
 pub struct EnvoyGrpc {
     #[prost(string, tag = "1")]
     pub cluster_name: String,
+    #[prost(string, tag = "2")]
+    pub authority: String,
+}
+
+impl GrpcService {
+    /// The serialized service of a cluster. Its bytes are text, because the names are and every length is below 128: it is
+    /// one message in two parts, which a parser merges.
+    pub fn bytes_of(cluster: &str, authority: &str) -> Vec<u8> {
+        let part = |envoy_grpc| Self { envoy_grpc: Some(envoy_grpc) }.encode_to_vec();
+        let cluster = EnvoyGrpc { cluster_name: cluster.to_owned(), ..EnvoyGrpc::default() };
+        let authority = EnvoyGrpc { authority: authority.to_owned(), ..EnvoyGrpc::default() };
+        [part(cluster), part(authority)].concat()
+    }
 }
 
 /// `envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments`, with the life span of the filter chain.
@@ -179,6 +192,15 @@ mod tests {
         assert_eq!(Metadata::namespace(&bytes, "pinroute"), Some(object));
         assert_eq!(Metadata::namespace(&bytes, "other"), None);
         assert_eq!(Metadata::namespace(b"\xff", "pinroute"), None);
+    }
+
+    #[test]
+    fn a_serialized_service_is_text_and_one_message() {
+        let (cluster, authority) = ("c".repeat(100), "a".repeat(100));
+        let bytes = GrpcService::bytes_of(&cluster, &authority);
+        let service = GrpcService::decode(bytes.as_slice()).unwrap().envoy_grpc.unwrap();
+        assert_eq!((service.cluster_name, service.authority), (cluster, authority));
+        assert!(String::from_utf8(bytes).is_ok());
     }
 
     #[test]

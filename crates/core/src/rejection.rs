@@ -21,6 +21,8 @@ pub enum Rejection {
     Overloaded,
     /// The route's own configuration is invalid.
     RouteConfig,
+    /// The filter is disabled by runtime, and Envoy would go wherever the client says.
+    Disabled,
 }
 
 /// The kinds of [`Rejection`], which metrics count.
@@ -42,11 +44,13 @@ pub enum Reason {
     Overloaded,
     /// [`Rejection::RouteConfig`]
     RouteConfig,
+    /// [`Rejection::Disabled`]
+    Disabled,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MissingKey,
         Self::InvalidKey,
         Self::CalloutFailed,
@@ -55,6 +59,7 @@ impl Reason {
         Self::TargetNotAllowed,
         Self::Overloaded,
         Self::RouteConfig,
+        Self::Disabled,
     ];
 
     /// The name in metrics.
@@ -68,6 +73,7 @@ impl Reason {
             Self::TargetNotAllowed => "target_not_allowed",
             Self::Overloaded => "overloaded",
             Self::RouteConfig => "route_config",
+            Self::Disabled => "disabled",
         }
     }
 }
@@ -84,6 +90,7 @@ impl Rejection {
             Self::TargetNotAllowed => Reason::TargetNotAllowed,
             Self::Overloaded => Reason::Overloaded,
             Self::RouteConfig => Reason::RouteConfig,
+            Self::Disabled => Reason::Disabled,
         }
     }
 
@@ -92,7 +99,7 @@ impl Rejection {
         match self {
             Self::MissingKey(_) | Self::InvalidKey(_) => 400,
             Self::CalloutFailed | Self::ResolverStatus(_) | Self::NoHostport | Self::TargetNotAllowed => 502,
-            Self::Overloaded => 503,
+            Self::Overloaded | Self::Disabled => 503,
             Self::RouteConfig => 500,
         }
     }
@@ -108,6 +115,7 @@ impl Rejection {
             Self::TargetNotAllowed => Cow::Borrowed("target not allowed"),
             Self::Overloaded => Cow::Borrowed("resolver overloaded"),
             Self::RouteConfig => Cow::Borrowed("the configuration of this route is wrong"),
+            Self::Disabled => Cow::Borrowed("pinroute disabled"),
         }
     }
 
@@ -117,7 +125,11 @@ impl Rejection {
             Self::CalloutFailed | Self::NoHostport | Self::Overloaded => true,
             // 408 and 429 say that the resolver has no time, not that the key has no host.
             Self::ResolverStatus(status) => *status >= 500 || matches!(status, 408 | 429),
-            Self::MissingKey(_) | Self::InvalidKey(_) | Self::TargetNotAllowed | Self::RouteConfig => false,
+            Self::MissingKey(_)
+            | Self::InvalidKey(_)
+            | Self::TargetNotAllowed
+            | Self::RouteConfig
+            | Self::Disabled => false,
         }
     }
 }

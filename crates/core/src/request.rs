@@ -1,4 +1,4 @@
-//! What a decision may ask of a request.
+//! What a decision may ask of a request and of its response.
 
 use std::borrow::Cow;
 
@@ -27,4 +27,13 @@ pub enum Property {
     ClusterMetadata,
     /// The name of that cluster.
     ClusterName,
+}
+
+/// A response to a request that was routed.
+pub trait Reply {
+    /// The value of a header, by its name in lower case, as Envoy's getter gives it.
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
+
+    /// Whether a host sent it, and not Envoy itself.
+    fn is_from_upstream(&self) -> bool;
 }

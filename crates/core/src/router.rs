@@ -1,16 +1,16 @@
 //! A compiled configuration. Requests are decided here.
 
 use crate::config::{CacheConfig, Config, OnError, Strategy};
-use crate::decision::{Call, Decision, Route, SHARD_HEADERS, Verdict};
-use crate::hash::{Digest, fingerprint, mix};
+use crate::decision::{Call, Decision, ReplyVerdict, Route, SHARD_HEADERS, Verdict};
+use crate::hash::{Digest, mix};
 use crate::key::{Key, KeyError, KeySource};
 use crate::live::value::Number;
 use crate::live::values::{LiveValues, RequestValues};
 use crate::metrics::Counter;
 use crate::rejection::Rejection;
-use crate::request::Request;
+use crate::request::{Reply, Request};
 use crate::resolve::cache::{Answer, ResolvedAnswer};
-use crate::resolve::calls::{Overloaded, Pending};
+use crate::resolve::calls::{Caller, Overloaded, Pending};
 use crate::resolve::response::Response;
 use crate::strategy::hosts::HostTable;
 use crate::strategy::index::Index;
@@ -18,6 +18,7 @@ use crate::strategy::resolve::Resolve;
 use crate::strategy::shuffle::Shuffle;
 use crate::target::{TargetKind, TargetRules};
 use crate::time::Time;
+use crate::verify::Verify;
 use crate::worker::State;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -43,14 +44,20 @@ pub struct Resolved<W> {
 /// requests run is a thread's [`Worker`].
 ///
 /// - A request: [`Self::on_request`], then [`Self::on_refused`] or [`Self::on_resolved`] if it needs the resolver.
-/// - What adapters ask: [`Self::owned_headers`], [`Self::response_headers`], [`Self::uses_clock`].
+/// - Its response, where [`Self::needs_reply`] says so: [`Self::on_reply`].
+/// - What adapters ask: [`Self::owned_headers`], [`Self::request_headers`], [`Self::response_headers`],
+///   [`Self::uses_clock`].
 #[derive(Debug)]
 pub struct Router {
     id: u64,
+    plugin: u32,
     key: KeySource,
     path_prefix: Option<String>,
     strategy: Compiled,
     on_error: OnError,
+    passes_disabled: bool,
+    verify: Option<Verify>,
+    request_headers: bool,
     response_headers: bool,
     owned_headers: Vec<Arc<str>>,
     metadata: Option<String>,
@@ -64,19 +71,30 @@ enum Compiled {
 }
 
 impl Router {
-    /// Compiles a configuration.
-    pub fn new(config: Config) -> Arc<Self> {
-        let id = fingerprint(&config);
-        let mut owned_headers: Vec<Arc<str>> = Vec::new();
-        if matches!(config.strategy, Strategy::ShuffleShard(_)) {
-            owned_headers.extend(SHARD_HEADERS.map(Arc::from));
-        }
-        let mut rules = |kind: Option<TargetKind>| {
-            if let Some(name) = kind.as_ref().and_then(TargetKind::header)
-                && !owned_headers.contains(name)
-            {
+    /// Compiles the configuration of a plugin. `plugin` tells plugins apart that share a worker.
+    pub fn new(config: Config, plugin: u32) -> Arc<Self> {
+        Self::compile(config, plugin, Vec::new())
+    }
+
+    /// Compiles the configuration of a route. The headers that the plugin's own configuration owns belong to its routes'
+    /// too: what no configuration sets, no client may.
+    pub fn of_route(config: Config, plugin: &Self) -> Arc<Self> {
+        Self::compile(config, plugin.plugin, plugin.owned_headers.clone())
+    }
+
+    fn compile(config: Config, plugin: u32, mut owned_headers: Vec<Arc<str>>) -> Arc<Self> {
+        let id = config.id();
+        let passes_disabled = config.allow_untouched || !config.picks_by_host();
+        let mut own = |name: &Arc<str>| {
+            if !owned_headers.contains(name) {
                 owned_headers.push(Arc::clone(name));
             }
+        };
+        if config.request_headers && matches!(config.strategy, Strategy::ShuffleShard(_)) {
+            SHARD_HEADERS.map(Arc::from).iter().for_each(&mut own);
+        }
+        let mut rules = |kind: Option<TargetKind>| {
+            kind.iter().filter_map(TargetKind::header).for_each(&mut own);
             TargetRules { kind, allowed: config.allowed_targets.clone() }
         };
         let main_rules = rules(config.target);
@@ -98,10 +116,14 @@ impl Router {
         };
         Arc::new(Self {
             id,
+            plugin,
             key: config.key,
             path_prefix: config.path_prefix,
             strategy,
             on_error: config.on_error,
+            passes_disabled,
+            verify: config.verify,
+            request_headers: config.request_headers,
             response_headers: config.response_headers,
             owned_headers,
             metadata: config.metadata,
@@ -114,9 +136,19 @@ impl Router {
         &self.owned_headers
     }
 
+    /// Whether the headers that show a shard are set on the request.
+    pub fn request_headers(&self) -> bool {
+        self.request_headers
+    }
+
     /// Whether the headers that show a shard are set on the response too.
     pub fn response_headers(&self) -> bool {
         self.response_headers
+    }
+
+    /// Whether responses matter.
+    pub fn needs_reply(&self) -> bool {
+        self.response_headers || self.verify.is_some()
     }
 
     /// Whether decisions depend on the time.
@@ -140,12 +172,16 @@ impl Router {
         now: Time,
         waiting: impl FnOnce() -> W,
     ) -> Decision<W> {
-        if !live.enabled() {
+        let is_enabled = live.enabled();
+        if !is_enabled && self.passes_disabled {
             return Decision::Verdict(Verdict::Pass);
         }
         let path = if self.needs_path() { request.path().unwrap_or_default() } else { Cow::default() };
         if self.path_prefix.as_ref().is_some_and(|prefix| !path.starts_with(prefix.as_bytes())) {
             return Decision::Verdict(Verdict::Pass);
+        }
+        if !is_enabled {
+            return Decision::Verdict(Verdict::Reject(Rejection::Disabled));
         }
         let header = self.key.header().and_then(|name| request.header(name));
         let key = match self.key.extract(&path, header.as_deref()) {
@@ -180,7 +216,7 @@ impl Router {
     ) -> Verdict {
         worker.recorder.count(Counter::ResolverError);
         let answer = self.settle(worker, call.digest, Err(Rejection::CalloutFailed), now);
-        self.conclude(worker, answer, call.key.as_deref(), request, live)
+        self.conclude(worker, answer, call.digest, call.key.as_deref(), request, live)
     }
 
     /// A call has ended: the verdict on one of the requests that wait.
@@ -191,8 +227,27 @@ impl Router {
         request: &impl Request,
         live: &LiveValues,
     ) -> Verdict {
-        let ResolvedAnswer { answer, key } = resolved;
-        self.conclude(worker, answer.clone(), key.as_deref(), request, live)
+        let ResolvedAnswer { answer, key, digest } = resolved;
+        self.conclude(worker, answer.clone(), *digest, key.as_deref(), request, live)
+    }
+
+    /// The headers of the response to a request that was routed were received.
+    pub fn on_reply<W>(&self, worker: &mut Worker<W>, route: &Route, reply: &impl Reply) -> ReplyVerdict {
+        let Some(verify) = &self.verify else { return ReplyVerdict::Pass };
+        let name = reply.header(&verify.response_header);
+        if name.as_deref().is_some_and(|name| verify.is_right(&route.host, name)) || !reply.is_from_upstream()
+        {
+            return ReplyVerdict::Pass;
+        }
+        if name.is_none() {
+            worker.recorder.count(Counter::Unverified);
+            return ReplyVerdict::Pass;
+        }
+        worker.recorder.count(Counter::Misrouted);
+        if let Some(digest) = route.answer {
+            worker.answers.remove(self.id, digest, &route.host);
+        }
+        ReplyVerdict::WrongHost
     }
 
     /// What a response decides.
@@ -220,10 +275,11 @@ impl Router {
             let (answer, counter) = worker.answers.get(self.id, digest, now);
             worker.recorder.count(counter);
             if let Some(answer) = answer {
-                return Decision::Verdict(self.conclude(worker, answer, Some(key.bytes()), request, live));
+                let key = Some(key.bytes());
+                return Decision::Verdict(self.conclude(worker, answer, Some(digest), key, request, live));
             }
         }
-        match worker.calls.join(digest, resolve.max_in_flight) {
+        match worker.calls.join(self.caller(), digest, resolve.max_in_flight) {
             Ok(Some(joined)) => {
                 joined.push(waiting());
                 worker.recorder.count(Counter::Coalesced);
@@ -233,6 +289,7 @@ impl Router {
                 let key_bytes = resolve.fallback.as_ref().map(|_| key.bytes().into());
                 Decision::Call(Call {
                     cluster: resolve.cluster.clone(),
+                    authority: resolve.authority.clone(),
                     path: resolve.path(key),
                     timeout: resolve.timeout,
                     key: key_bytes,
@@ -242,7 +299,7 @@ impl Router {
             }
             Err(Overloaded) => {
                 let answer = self.settle(worker, digest, Err(Rejection::Overloaded), now);
-                Decision::Verdict(self.conclude(worker, answer, Some(key.bytes()), request, live))
+                Decision::Verdict(self.conclude(worker, answer, digest, Some(key.bytes()), request, live))
             }
         }
     }
@@ -273,12 +330,13 @@ impl Router {
         &self,
         worker: &mut Worker<W>,
         answer: Answer,
+        digest: Option<Digest>,
         key: Option<&[u8]>,
         request: &impl Request,
         live: &LiveValues,
     ) -> Verdict {
         let rejection = match answer {
-            Ok(host) => return Verdict::Route(Route::to(host)),
+            Ok(host) => return Verdict::Route(Route { answer: digest, ..Route::to(host) }),
             Err(rejection) => rejection,
         };
         if let (Compiled::Resolve(Resolve { fallback: Some(index), .. }), Some(key)) = (&self.strategy, key) {
@@ -288,6 +346,10 @@ impl Router {
             }
         }
         self.refuse(rejection)
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { plugin: self.plugin, config: self.id }
     }
 
     fn values<'a, W, R: Request>(
@@ -331,18 +393,19 @@ impl<W> Worker<W> {
     /// A resolver call of this router was made: its response will come under this token.
     pub fn on_sent(&mut self, router: &Arc<Router>, call: Call<W>, token: u32) {
         let Call { key, digest, waiting, .. } = call;
-        self.calls.add(token, Pending { owner: Arc::clone(router), key, digest, waiting: vec![waiting] });
+        let (owner, caller) = (Arc::clone(router), router.caller());
+        self.calls.add(token, Pending { owner, caller, key, digest, waiting: vec![waiting] });
     }
 
     /// A resolver call has ended. `None` if the token is unknown.
     pub fn on_response(&mut self, token: u32, response: Response<'_>, now: Time) -> Option<Resolved<W>> {
-        let Pending { owner: router, key, digest, waiting } = self.calls.remove(token)?;
+        let Pending { owner: router, key, digest, waiting, .. } = self.calls.remove(token)?;
         self.recorder.count(match response {
             Response::Complete { status: 200, .. } => Counter::ResolverOk,
             Response::Complete { status: 504, .. } => Counter::ResolverTimeout,
             Response::Complete { .. } | Response::Failed => Counter::ResolverError,
         });
         let answer = router.settle(self, digest, router.answer(response), now);
-        Some(Resolved { router, waiting, answer: ResolvedAnswer { answer, key } })
+        Some(Resolved { router, waiting, answer: ResolvedAnswer { answer, key, digest } })
     }
 }

@@ -8,7 +8,8 @@ use crate::resolve::calls::PendingCalls;
 use crate::shard::cache::ShardCache;
 use crate::strategy::hosts::HostCache;
 
-/// The state of one thread: caches, and the resolver calls in flight. `O` is the owner of a call, the router that judges
+/// The state of one thread: caches, and the resolver calls in flight. All plugins of the thread share it, so that one budget
+/// bounds what all their configurations remember, whichever come and go. `O` is the owner of a call, the router that judges
 /// its response, and `W` identifies a request that waits for one. [`crate::router::Worker`] is the only use.
 #[derive(Debug)]
 pub struct State<O, W> {
@@ -41,6 +42,11 @@ impl<O, W> State<O, W> {
     /// What happened since this was last called.
     pub fn recorder(&mut self) -> &mut Recorder {
         &mut self.recorder
+    }
+
+    /// A plugin is gone: its calls will get no response.
+    pub fn on_plugin_gone(&mut self, plugin: u32) {
+        self.calls.remove_all(plugin);
     }
 
     /// A request that waited is gone: its client left.

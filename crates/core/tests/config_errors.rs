@@ -95,7 +95,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"resolve":{"retries":3}}"#,
-        "resolve.retries: unknown field; allowed: cluster, path, query, timeout, cache, max_in_flight",
+        "resolve.retries: unknown field; allowed: cluster, authority, path, query, timeout, cache, max_in_flight",
     ),
     (
         r#"{"resolve":{},"index":{}}"#,
@@ -170,7 +170,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"shuffle_shard":{"hosts":["a:1","b:1","A:1"]}}"#,
-        r#"shuffle_shard.hosts[2]: got "A:1" a second time; allowed: each host once"#,
+        r#"shuffle_shard.hosts[2]: got "A:1", a host that was listed before; allowed: each host once, in one spelling"#,
     ),
     (
         r#"{"shuffle_shard":{"hosts":["a:1"],"total_hosts":1}}"#,
@@ -299,13 +299,86 @@ const CASES: &[(&str, &str)] = &[
         r#"{"response_headers":null}"#,
         "response_headers: got null; allowed: a value; to use the default, leave the field out",
     ),
+    (
+        r#"{"on_error":"continue"}"#,
+        r#"on_error: got "continue" beside an `authority` or `dynamic_host` target; allowed: reject, or continue with `allow_untouched: true`"#,
+    ),
+    (
+        r#"{"on_error":"continue","target":{"header":{"name":"x-a","value":"{hostport}"}},
+            "fallback":{"index":{},"target":{"dynamic_host":"s-{index}:1"}}}"#,
+        r#"on_error: got "continue" beside an `authority` or `dynamic_host` target; allowed: reject, or continue with `allow_untouched: true`"#,
+    ),
+    (r#"{"allow_untouched":"yes"}"#, r#"allow_untouched: got "yes"; allowed: true or false"#),
+    (r#"{"request_headers":1}"#, "request_headers: got 1; allowed: true or false"),
+    (
+        r#"{"request_headers":false}"#,
+        "request_headers: has no effect here; allowed: false only with `shuffle_shard`",
+    ),
+    (
+        r#"{"shuffle_shard":{},"request_headers":false,"response_headers":true}"#,
+        "request_headers: leaves nothing for the filter to do without a `target`; allowed: false only with a target",
+    ),
+    (
+        r#"{"shuffle_shard":{},"target":{"header":{"name":"X-Target-Host","value":"{index}"}}}"#,
+        r#"target.header.name: got "x-target-host", which shows the shard; allowed: another header's name, or `request_headers: false`"#,
+    ),
+    (r#"{"verify":true}"#, "verify: got true; allowed: an object"),
+    (
+        r#"{"verify":{}}"#,
+        "verify: `response_header` is missing; allowed: the header by which a host says who it is",
+    ),
+    (
+        r#"{"verify":{"response_header":":status"}}"#,
+        r#"verify.response_header: got ":status"; allowed: a header's name"#,
+    ),
+    (
+        r#"{"verify":{"response_header":"x-host","value":"same"}}"#,
+        r#"verify.value: got "same"; allowed: a text with {hostport}"#,
+    ),
+    (
+        r#"{"verify":{"response_header":"x-host","value":"{hostport}"},
+            "fallback":{"index":{},"target":{"authority":"s-{index}:1"}}}"#,
+        "verify.value: cannot be combined with `fallback`, whose hosts have other names; allowed: no value: the host of the target counts",
+    ),
+    (
+        r#"{"shuffle_shard":{},"verify":{"response_header":"x-host"}}"#,
+        "verify: `value` is missing; allowed: a value, or a target with a host",
+    ),
+    (
+        r#"{"resolve":{"authority":"a|b"}}"#,
+        r#"resolve.authority: got "a|b"; allowed: a host, with or without a port, of at most 100 bytes"#,
+    ),
+    (
+        r#"{"runtime":{"rtds":{"authority":""}}}"#,
+        r#"runtime.rtds.authority: got ""; allowed: a host, with or without a port, of at most 100 bytes"#,
+    ),
+    (
+        r#"{"index":{"replicas":3},"target":{"authority":"s-{index}:8081"},"allowed_targets":["s-*:80","s-4:8081"]}"#,
+        "allowed_targets: got entries that allow none of the configured hosts; allowed: entries that match the finished targets",
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts":["a:1","b:1"]},"allowed_targets":["c"]}"#,
+        "allowed_targets: got entries that allow none of the configured hosts; allowed: entries that match the finished targets",
+    ),
+    (
+        r#"{"fallback":{"index":{},"target":{"authority":"s-{index}:1"}},"allowed_targets":["other"]}"#,
+        "allowed_targets: got entries that allow none of the configured hosts; allowed: entries that match the finished targets",
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts":["a:1","A.:1"]}}"#,
+        r#"shuffle_shard.hosts[1]: got "A.:1", a host that was listed before; allowed: each host once, in one spelling"#,
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts":["[2001:db8::1]:1","b:1","[2001:DB8:0::1]:1"]}}"#,
+        r#"shuffle_shard.hosts[2]: got "[2001:DB8:0::1]:1", a host that was listed before; allowed: each host once, in one spelling"#,
+    ),
 ];
 
 /// Texts that recur in the messages.
 const SHORTHANDS: &[(&str, &str)] = &[
     (
         "FIELDS",
-        "key, path_prefix, resolve, index, shuffle_shard, target, allowed_targets, on_error, fallback, response_headers, metadata, runtime, membership, per_route",
+        "key, path_prefix, resolve, index, shuffle_shard, target, allowed_targets, on_error, allow_untouched, fallback, verify, request_headers, response_headers, metadata, runtime, membership, per_route",
     ),
     ("TARGETS", "authority, dynamic_host, header"),
     ("KEYS", "query, header, cookie, path_segment"),

@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use pinroute_core::key::percent::decode_form;
@@ -18,6 +19,9 @@ use serde::Serialize;
 use crate::identity::Identity;
 use crate::reflect::{self, drain, json};
 use crate::resolver::{Instance, Resolver};
+
+/// The response header that names the server.
+const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 
 /// What all requests share.
 #[derive(Debug)]
@@ -76,7 +80,15 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/echo/", any(reflected))
         .route("/echo/{*rest}", any(reflected))
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found") })
+        .layer(map_response_with_state(Arc::clone(&app), name_the_server))
         .with_state(app)
+}
+
+/// Says on every response which host sent it, so that a proxy can compare.
+async fn name_the_server(State(app): State<Arc<App>>, mut response: Response) -> Response {
+    let name = app.identity.get().and_then(|identity| HeaderValue::from_str(&identity.name).ok());
+    name.map(|name| response.headers_mut().insert(SERVED_BY, name));
+    response
 }
 
 async fn locate(State(app): State<Arc<App>>, uri: Uri) -> Response {

@@ -123,7 +123,7 @@ struct State {
 impl State {
     fn new(config: &str) -> Self {
         let config = config::parse(config.as_bytes()).unwrap().config;
-        Self { router: Router::new(config), worker: Worker::new([1, 2, 3]), live: LiveValues::default() }
+        Self { router: Router::new(config, 1), worker: Worker::new([1, 2, 3]), live: LiveValues::default() }
     }
 
     /// The whole decision on a request, with the resolver's response if it is called.

@@ -17,7 +17,7 @@ pub use error::ConfigError;
 pub use schema::schema;
 pub use validated::{
     AdminConfig, CacheConfig, Config, Fallback, Hosts, IndexConfig, MembershipConfig, OnError, Pick,
-    PluginConfig, ResolveConfig, RuntimeConfig, RuntimeSource, ShuffleConfig, Strategy,
+    PluginConfig, ResolveConfig, RtdsConfig, RuntimeConfig, RuntimeSource, ShuffleConfig, Strategy,
 };
 
 use crate::protobuf::struct_to_json;

@@ -1,6 +1,7 @@
 //! The kinds of value that a field may have, each with its rule and what an error says is allowed.
 
 use super::validated::OnError;
+use crate::authority;
 use crate::shard::Algorithm;
 use crate::strategy::index::IndexMode;
 use crate::target::allowed::TargetPattern;
@@ -139,6 +140,21 @@ text!(
             ["host", "connection", "content-length", "transfer-encoding", "te", "upgrade", "keep-alive"];
         is_token(name) && !http.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
+);
+
+text!(
+    /// The name of a response header.
+    ResponseHeader,
+    "a header's name",
+    "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+    is_token
+);
+text!(
+    /// The `:authority` of a call.
+    Authority,
+    "a host, with or without a port, of at most 100 bytes",
+    "^[^\\x00-\\x20/?#@\\\\|\\x7f]{1,100}$",
+    authority::is_valid
 );
 
 /// A token in the sense of RFC 9110.

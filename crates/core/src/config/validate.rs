@@ -1,18 +1,21 @@
 //! From a configuration as users write it to a validated one: defaults, and the rules between fields.
 
 use super::error::ConfigError;
-use super::scalar::Text;
+use super::scalar::{Authority, Text};
 use super::validated::{
     AdminConfig, CacheConfig, Config, Fallback, Hosts, IndexConfig, MembershipConfig, OnError, Pick,
-    PluginConfig, ResolveConfig, RuntimeConfig, RuntimeSource, ShuffleConfig, Strategy,
+    PluginConfig, ResolveConfig, RtdsConfig, RuntimeConfig, RuntimeSource, ShuffleConfig, Strategy,
 };
 use super::wire;
+use crate::authority::of_cluster;
+use crate::decision::SHARD_HEADERS;
 use crate::key::KeySource;
 use crate::shard::Algorithm;
-use crate::target::TargetKind;
 use crate::target::allowed::AllowedTargets;
 use crate::target::host_port::HostPort;
 use crate::target::template::{Placeholder, Template, TemplateError};
+use crate::target::{TargetKind, TargetRules};
+use crate::verify::Verify;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -88,24 +91,98 @@ fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
     if target.is_none() && !is_shuffle {
         return Err(missing_target("target"));
     }
+    let request_headers = document.request_headers.unwrap_or(true);
     let response_headers = document.response_headers.unwrap_or_default();
-    if response_headers && !is_shuffle {
-        return Err(ConfigError::new(
-            "response_headers",
-            "has no effect here",
-            "true only with `shuffle_shard`",
-        ));
+    if !is_shuffle && (!request_headers || response_headers) {
+        let (field, allowed) =
+            if response_headers { ("response_headers", "true") } else { ("request_headers", "false") };
+        let allowed = format!("{allowed} only with `shuffle_shard`");
+        return Err(ConfigError::new(field, "has no effect here", allowed));
     }
-    Ok(Config {
+    if !request_headers && target.is_none() {
+        let problem = "leaves nothing for the filter to do without a `target`";
+        return Err(ConfigError::new("request_headers", problem, "false only with a target"));
+    }
+    let config = Config {
         key,
         path_prefix: document.path_prefix.map(|path| path.0).or(is_empty.then(|| "/join".to_owned())),
         strategy,
         target,
         allowed_targets: document.allowed_targets.map(allowed_targets).transpose()?,
         on_error: document.on_error.map_or(OnError::default(), |name| name.0),
+        allow_untouched: document.allow_untouched.unwrap_or_default(),
+        verify: document.verify.map(|verify| self::verify(verify, placeholder)).transpose()?,
+        request_headers,
         response_headers,
         metadata: document.metadata.map(|namespace| namespace.0),
-    })
+    };
+    agree(&config)?;
+    Ok(config)
+}
+
+/// Refuses fields that are sound each, but not together.
+fn agree(config: &Config) -> Result<()> {
+    if config.on_error == OnError::Continue && !config.allow_untouched && config.picks_by_host() {
+        // A dynamic forward proxy goes wherever the client's Host says, to Envoy's own admin interface too.
+        let problem = "got \"continue\" beside an `authority` or `dynamic_host` target";
+        return Err(ConfigError::new(
+            "on_error",
+            problem,
+            "reject, or continue with `allow_untouched: true`",
+        ));
+    }
+    if let (Strategy::ShuffleShard(_), true, Some(TargetKind::Header { name, .. })) =
+        (&config.strategy, config.request_headers, &config.target)
+        && SHARD_HEADERS.contains(&&**name)
+    {
+        let problem = format!("got \"{name}\", which shows the shard");
+        let allowed = "another header's name, or `request_headers: false`";
+        return Err(ConfigError::new("target.header.name", problem, allowed));
+    }
+    if let Some(Verify { value, .. }) = &config.verify {
+        if value.is_some() && matches!(&config.strategy, Strategy::Resolve(_, Some(_))) {
+            let problem = "cannot be combined with `fallback`, whose hosts have other names";
+            return Err(ConfigError::new("verify.value", problem, "no value: the host of the target counts"));
+        }
+        if value.is_none() && config.target.is_none() {
+            return Err(ConfigError::new("verify", "`value` is missing", "a value, or a target with a host"));
+        }
+    }
+    let rules = |kind: Option<&TargetKind>| TargetRules {
+        kind: kind.cloned(),
+        allowed: config.allowed_targets.clone(),
+    };
+    let hosts = match &config.strategy {
+        Strategy::Index(index) => Some((&index.hosts, rules(config.target.as_ref()))),
+        Strategy::ShuffleShard(shuffle) => Some((&shuffle.hosts, rules(config.target.as_ref()))),
+        Strategy::Resolve(_, fallback) => {
+            fallback.as_ref().map(|fallback| (&fallback.index.hosts, rules(Some(&fallback.target))))
+        }
+    };
+    let has_allowed = |(hosts, rules): (&Hosts, TargetRules)| match hosts {
+        Hosts::Numbered { count, base } => {
+            (*base..).take(*count as usize).any(|number| rules.host(&number.to_string(), None).is_ok())
+        }
+        Hosts::Named(names) => {
+            names.iter().any(|name| rules.host(name, HostPort::parse(name).as_ref()).is_ok())
+        }
+    };
+    if hosts.is_none_or(has_allowed) {
+        return Ok(());
+    }
+    let problem = "got entries that allow none of the configured hosts";
+    Err(ConfigError::new("allowed_targets", problem, "entries that match the finished targets"))
+}
+
+fn verify(verify: wire::Verify, placeholder: Placeholder) -> Result<Verify> {
+    let Some(header) = verify.response_header else {
+        let problem = "`response_header` is missing";
+        return Err(ConfigError::new("verify", problem, "the header by which a host says who it is"));
+    };
+    let value = verify.value.map(|Text(text)| {
+        template("verify.value", &text, placeholder, |text| !text.chars().any(char::is_control))
+    });
+    Ok(Verify { response_header: header.0.to_ascii_lowercase(), value: value.transpose()? })
 }
 
 /// Refuses two fields of which only one may be set.
@@ -152,15 +229,20 @@ fn key(key: wire::Key) -> Result<KeySource> {
 }
 
 fn resolve(resolve: wire::Resolve) -> ResolveConfig {
-    let default = ResolveConfig::default();
+    let cluster = resolve.cluster.map_or_else(|| "resolver".to_owned(), |cluster| cluster.0);
     ResolveConfig {
-        cluster: resolve.cluster.map_or(default.cluster, |cluster| cluster.0),
-        path: resolve.path.map_or(default.path, |path| path.0),
+        authority: authority(resolve.authority, &cluster),
+        cluster,
+        path: resolve.path.map_or_else(|| "/where".to_owned(), |path| path.0),
         query: resolve.query.map(|name| name.0),
-        timeout: resolve.timeout.map_or(default.timeout, |timeout| timeout.0),
+        timeout: resolve.timeout.map_or(Duration::from_secs(1), |timeout| timeout.0),
         cache: resolve.cache.map(cache),
-        max_in_flight: resolve.max_in_flight.map_or(default.max_in_flight, |count| count.0 as usize),
+        max_in_flight: resolve.max_in_flight.map_or(1024, |count| count.0 as usize),
     }
+}
+
+fn authority(configured: Option<Authority>, cluster: &str) -> String {
+    configured.map_or_else(|| of_cluster(cluster).to_owned(), |authority| authority.0)
 }
 
 fn cache(cache: wire::Cache) -> CacheConfig {
@@ -254,11 +336,12 @@ fn host_names(path: &str, names: &[Text], numbers: &[(&str, bool)], distinct: bo
     let mut seen = HashSet::new();
     for (at, Text(name)) in names.iter().enumerate() {
         let path = || format!("{path}.hosts[{at}]");
-        if HostPort::parse(name).is_none() {
+        let Some(host) = HostPort::parse(name) else {
             return Err(ConfigError::value(path(), &Value::from(name.as_str()), "host:port"));
-        }
-        if distinct && !seen.insert(name.to_ascii_lowercase()) {
-            return Err(ConfigError::new(path(), format!("got \"{name}\" a second time"), "each host once"));
+        };
+        if distinct && !seen.insert(host.canonical()) {
+            let problem = format!("got \"{name}\", a host that was listed before");
+            return Err(ConfigError::new(path(), problem, "each host once, in one spelling"));
         }
     }
     Ok(names.iter().map(|Text(name)| name.clone()).collect())
@@ -363,10 +446,14 @@ fn runtime(runtime: wire::Runtime) -> Result<RuntimeConfig> {
     let wire::Runtime { prefix, rtds, admin } = runtime;
     exactly_one("runtime", &[("rtds", rtds.is_some()), ("admin", admin.is_some())])?;
     let source = match (rtds, admin.unwrap_or_default()) {
-        (Some(wire::Rtds { cluster, resource }), _) => RuntimeSource::Rtds {
-            cluster: cluster.map_or_else(|| "xds_cluster".to_owned(), |cluster| cluster.0),
-            resource: resource.map_or_else(|| "runtime".to_owned(), |resource| resource.0),
-        },
+        (Some(wire::Rtds { cluster, authority, resource }), _) => {
+            let cluster = cluster.map_or_else(|| "xds_cluster".to_owned(), |cluster| cluster.0);
+            RuntimeSource::Rtds(RtdsConfig {
+                authority: self::authority(authority, &cluster),
+                cluster,
+                resource: resource.map_or_else(|| "runtime".to_owned(), |resource| resource.0),
+            })
+        }
         (None, wire::Admin { cluster, refresh }) => {
             RuntimeSource::Admin(self::admin(cluster, refresh.map(|refresh| refresh.0)))
         }

@@ -1,11 +1,13 @@
 //! A validated configuration.
 
+use crate::hash::fingerprint;
 use crate::key::KeySource;
 use crate::shard::Algorithm;
 use crate::strategy::index::IndexMode;
 use crate::target::TargetKind;
 use crate::target::allowed::AllowedTargets;
 use crate::target::template::Placeholder;
+use crate::verify::Verify;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,10 +40,33 @@ pub struct Config {
     pub allowed_targets: Option<Arc<AllowedTargets>>,
     /// How to handle a request that cannot be routed.
     pub on_error: OnError,
-    /// Whether the headers that show the shard are set on the response too.
+    /// Whether a request may go on untouched where Envoy would then send it to whatever host the client names.
+    pub allow_untouched: bool,
+    /// What the responses of a host are compared with, if they are.
+    pub verify: Option<Verify>,
+    /// Whether the headers that show the shard are set on the request.
+    pub request_headers: bool,
+    /// Whether they are set on the response too.
     pub response_headers: bool,
     /// The namespace of route and cluster metadata that holds live values.
     pub metadata: Option<String>,
+}
+
+impl Config {
+    /// Identifies the content: equal configurations share what is remembered under them.
+    pub fn id(&self) -> u64 {
+        fingerprint(self)
+    }
+
+    /// Whether a target makes Envoy connect to the host that the request names. A request without its target is then
+    /// sent to whatever host the client names.
+    pub fn picks_by_host(&self) -> bool {
+        let fallback = match &self.strategy {
+            Strategy::Resolve(_, fallback) => fallback.as_ref().map(|fallback| &fallback.target),
+            Strategy::Index(_) | Strategy::ShuffleShard(_) => None,
+        };
+        self.target.iter().chain(fallback).any(|target| target.header().is_none())
+    }
 }
 
 /// The source of runtime values.
@@ -57,14 +82,20 @@ pub struct RuntimeConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RuntimeSource {
     /// Pushed by a server of the Runtime Discovery Service.
-    Rtds {
-        /// The Envoy cluster of the server.
-        cluster: String,
-        /// The name of the resource.
-        resource: String,
-    },
+    Rtds(RtdsConfig),
     /// Polled from Envoy's admin interface.
     Admin(AdminConfig),
+}
+
+/// A server of the Runtime Discovery Service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RtdsConfig {
+    /// The Envoy cluster of the server.
+    pub cluster: String,
+    /// The `:authority` of the stream.
+    pub authority: String,
+    /// The name of the resource.
+    pub resource: String,
 }
 
 /// How Envoy's admin interface is polled.
@@ -101,6 +132,8 @@ pub enum Strategy {
 pub struct ResolveConfig {
     /// The Envoy cluster.
     pub cluster: String,
+    /// The `:authority` of the call.
+    pub authority: String,
     /// The path; it may have a query.
     pub path: String,
     /// The parameter that carries the key, if it is not the key's own name.
@@ -133,19 +166,6 @@ impl Default for CacheConfig {
             max_entries: 10_000,
             negative_ttl: Duration::from_secs(1),
             stale_if_error: Duration::from_secs(60),
-        }
-    }
-}
-
-impl Default for ResolveConfig {
-    fn default() -> Self {
-        Self {
-            cluster: "resolver".to_owned(),
-            path: "/where".to_owned(),
-            query: None,
-            timeout: Duration::from_secs(1),
-            cache: None,
-            max_in_flight: 1024,
         }
     }
 }

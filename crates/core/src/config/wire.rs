@@ -2,8 +2,9 @@
 //! them.
 
 use super::scalar::{
-    AlgorithmName, AnyHeader, Cluster, Cookie, Count, GrpcCluster, Integer, Mode, Namespace, NonEmpty,
-    OnErrorName, Parameter, Path, Pattern, Period, Prefix, Resource, SettableHeader, Text,
+    AlgorithmName, AnyHeader, Authority, Cluster, Cookie, Count, GrpcCluster, Integer, Mode, Namespace,
+    NonEmpty, OnErrorName, Parameter, Path, Pattern, Period, Prefix, Resource, ResponseHeader,
+    SettableHeader, Text,
 };
 use super::validated::Pick;
 use serde::de::value::MapAccessDeserializer;
@@ -45,9 +46,17 @@ pub struct Document {
     pub allowed_targets: Option<Vec<Pattern>>,
     /// How to handle a request that cannot be routed. Default: `reject`.
     pub on_error: Option<OnErrorName>,
+    /// Whether requests may pass on untouched where Envoy then sends them to the host that the client names.
+    /// Default: false.
+    pub allow_untouched: Option<bool>,
     /// What to do when the resolver fails.
     #[serde(deserialize_with = "object")]
     pub fallback: Option<Fallback>,
+    /// Whether a host that answers is the one that the request was sent to. Default: this is not checked.
+    #[serde(deserialize_with = "object")]
+    pub verify: Option<Verify>,
+    /// Whether the headers that show the shard are set on the request. Default: true.
+    pub request_headers: Option<bool>,
     /// Whether the headers that show the shard are set on the response too. Default: false.
     pub response_headers: Option<bool>,
     /// The namespace of route and cluster metadata that holds live values.
@@ -66,12 +75,14 @@ impl Document {
     /// Whether no field is set.
     pub fn is_empty(&self) -> bool {
         let Self { key, path_prefix, resolve, index, shuffle_shard, target, allowed_targets, .. } = self;
-        let Self { on_error, fallback, response_headers, metadata, runtime, membership, per_route, .. } =
+        let Self { on_error, allow_untouched, fallback, verify, request_headers, response_headers, .. } =
             self;
+        let Self { metadata, runtime, membership, per_route, .. } = self;
         key.is_none()
             && path_prefix.is_none()
             && (resolve.is_none() && index.is_none() && shuffle_shard.is_none())
             && (target.is_none() && allowed_targets.is_none() && on_error.is_none() && fallback.is_none())
+            && (allow_untouched.is_none() && verify.is_none() && request_headers.is_none())
             && (response_headers.is_none() && metadata.is_none() && runtime.is_none())
             && (membership.is_none() && per_route.is_none())
     }
@@ -99,6 +110,8 @@ pub struct Key {
 pub struct Resolve {
     /// The Envoy cluster. Default: `resolver`.
     pub cluster: Option<Cluster>,
+    /// The `:authority` of the call. Default: the cluster's name if it is a valid authority, else `pinroute`.
+    pub authority: Option<Authority>,
     /// The path; it may have a query. Default: `/where`.
     pub path: Option<Path>,
     /// The parameter that carries the key. Default: the key's own name.
@@ -201,6 +214,17 @@ pub struct Fallback {
     pub target: Option<Target>,
 }
 
+/// How a host that answers is compared with the one that the request was sent to.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("required" = ["response_header"])))]
+#[serde(default, deny_unknown_fields)]
+pub struct Verify {
+    /// The response header by which a host says who it is.
+    pub response_header: Option<ResponseHeader>,
+    /// What it must say. Default: the host of the target, or its first label.
+    pub value: Option<Text>,
+}
+
 /// The source of runtime values: a prefix, and exactly one of the other fields.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(
@@ -227,6 +251,8 @@ pub struct Runtime {
 pub struct Rtds {
     /// The Envoy cluster. Default: `xds_cluster`.
     pub cluster: Option<GrpcCluster>,
+    /// The `:authority` of the stream. Default: the cluster's name if it is a valid authority, else `pinroute`.
+    pub authority: Option<Authority>,
     /// The name of the resource. Default: `runtime`.
     pub resource: Option<Resource>,
 }

@@ -49,6 +49,8 @@ pub enum Action {
         id: SubscriptionId,
         /// The cluster.
         cluster: String,
+        /// The `:authority`.
+        authority: String,
         /// The path with its query.
         path: String,
         /// How long the response may take.

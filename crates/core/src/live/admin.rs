@@ -4,6 +4,7 @@ use super::action::{Action, SubscriptionId};
 use super::compile::{Compiled, Compiler};
 use super::snapshot::Snapshot;
 use super::value::Scalar;
+use crate::authority::of_cluster;
 use crate::config::unique::UniqueMap;
 use crate::hash::fnv1a_64;
 use crate::time::Time;
@@ -62,8 +63,9 @@ impl Admin {
             return None;
         }
         self.next = now + self.refresh;
+        let authority = of_cluster(&self.cluster).to_owned();
         let path = self.query.path();
-        Some(Action::Get { id, cluster: self.cluster.clone(), path, timeout: TIMEOUT })
+        Some(Action::Get { id, cluster: self.cluster.clone(), authority, path, timeout: TIMEOUT })
     }
 
     /// The call was made; `None` if Envoy refused it.

@@ -9,8 +9,9 @@ use super::compile::{Compiled, Compiler};
 use super::snapshot::Snapshot;
 use super::value::Scalar;
 use super::vm::Node;
+use crate::config::RtdsConfig;
 use crate::hash::Random;
-use crate::protobuf::{self, DiscoveryRequest, DiscoveryResponse, EnvoyGrpc, GrpcService, Resource, Status};
+use crate::protobuf::{self, DiscoveryRequest, DiscoveryResponse, GrpcService, Resource, Status};
 use crate::time::Time;
 use prost::Message;
 use prost_types::value::Kind;
@@ -31,6 +32,7 @@ const INVALID_ARGUMENT: i32 = 3;
 #[derive(Debug)]
 pub struct Rtds {
     cluster: String,
+    authority: String,
     resource: String,
     prefix: String,
     /// The version in use, which outlives the stream.
@@ -51,11 +53,13 @@ pub struct Update {
 }
 
 impl Rtds {
-    /// A subscription to `resource` at the server in this cluster, for entries under `prefix`.
-    pub fn new(cluster: &str, resource: &str, prefix: &str, random: Random) -> Self {
+    /// A subscription to a resource of this server, for entries under `prefix`.
+    pub fn new(server: &RtdsConfig, prefix: &str, random: Random) -> Self {
+        let RtdsConfig { cluster, authority, resource } = server.clone();
         Self {
-            cluster: cluster.to_owned(),
-            resource: resource.to_owned(),
+            cluster,
+            authority,
+            resource,
             prefix: prefix.to_owned(),
             accepted: String::new(),
             stream: None,
@@ -74,11 +78,10 @@ impl Rtds {
             return None;
         }
         self.backoff.attempt(now);
-        let service = GrpcService { envoy_grpc: Some(EnvoyGrpc { cluster_name: self.cluster.clone() }) };
         Some(Action::OpenStream {
             id,
             // Envoy also takes a bare cluster name, but aborts on one that happens to parse as this message.
-            service: service.encode_to_vec(),
+            service: GrpcService::bytes_of(&self.cluster, &self.authority),
             name: SERVICE,
             method: METHOD,
             first: self.request(node(), "", None),
@@ -231,7 +234,9 @@ mod tests {
     const ID: SubscriptionId = SubscriptionId::new(1);
 
     fn rtds() -> Rtds {
-        Rtds::new("xds_cluster", "runtime", "p", Random::new(1))
+        let [cluster, authority, resource] =
+            ["xds_cluster", "xds.example:18000", "runtime"].map(str::to_owned);
+        Rtds::new(&RtdsConfig { cluster, authority, resource }, "p", Random::new(1))
     }
 
     fn at(millis: u64) -> Time {
@@ -277,8 +282,9 @@ mod tests {
         let node = || Node { id: "node".to_owned(), cluster: "group".to_owned() };
         match rtds.drive(ID, now, node)? {
             Action::OpenStream { id: ID, service, name: SERVICE, method: METHOD, first } => {
-                let service = GrpcService::decode(service.as_slice()).unwrap();
-                assert_eq!(service.envoy_grpc.unwrap().cluster_name, "xds_cluster");
+                let service = GrpcService::decode(service.as_slice()).unwrap().envoy_grpc.unwrap();
+                assert_eq!(service.cluster_name, "xds_cluster");
+                assert_eq!(service.authority, "xds.example:18000");
                 Some(DiscoveryRequest::decode(first.as_slice()).unwrap())
             }
             other => panic!("{other:?}"),

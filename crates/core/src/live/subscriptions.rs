@@ -14,7 +14,7 @@ use super::rtds::Rtds;
 use super::snapshot::Snapshot;
 use super::value::Skipped;
 use super::vm::Vm;
-use crate::config::{AdminConfig, MembershipConfig, RuntimeConfig, RuntimeSource};
+use crate::config::{AdminConfig, MembershipConfig, RtdsConfig, RuntimeConfig, RuntimeSource};
 use crate::hash::Random;
 use crate::metrics::{Counter, Gauge, Recorder};
 use crate::time::Time;
@@ -69,10 +69,11 @@ impl Subscriptions {
     pub fn join_runtime(&mut self, config: &RuntimeConfig, vm: &impl Vm) -> SubscriptionId {
         let prefix = &config.prefix;
         match &config.source {
-            RuntimeSource::Rtds { cluster, resource } => {
-                let name = format!("rtds {cluster:?} {resource:?} {prefix:?}");
+            RuntimeSource::Rtds(server) => {
+                let RtdsConfig { cluster, authority, resource } = server;
+                let name = format!("rtds {cluster:?} {authority:?} {resource:?} {prefix:?}");
                 let gauge = format!("rtds.{cluster}.{resource}");
-                let source = |random| Source::Rtds(Rtds::new(cluster, resource, prefix, random));
+                let source = |random| Source::Rtds(Rtds::new(server, prefix, random));
                 self.join(name, gauge, true, source, vm)
             }
             RuntimeSource::Admin(config) => {

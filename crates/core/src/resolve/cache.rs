@@ -7,7 +7,6 @@ use crate::metrics::Counter;
 use crate::rejection::Rejection;
 use crate::target::Host;
 use crate::time::Time;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// What the resolver decided: a host, or why there is none.
@@ -20,15 +19,31 @@ pub struct ResolvedAnswer {
     pub(crate) answer: Answer,
     /// The key, if a fallback may need it.
     pub(crate) key: Option<Box<[u8]>>,
+    /// Identifies what was asked, if answers are cached.
+    pub(crate) digest: Option<Digest>,
 }
 
-/// The most configurations whose answers are cached. Beyond it, those of the least recently used one go.
-const MAX_ROUTERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+/// How many bytes all answers of one worker may take, whatever `max_entries` says: about 200,000 answers.
+const BUDGET: usize = 64 << 20;
 
-/// The answers of one worker, for each router its own.
+/// What a configuration takes that has no answers.
+const EMPTY: usize = 512;
+
+/// The answers of one worker, for each configuration its own. Beyond the budget, the answers of the least recently used
+/// configuration go first: it has probably been replaced.
 #[derive(Debug)]
 pub struct AnswerCache {
-    routers: lru::LruCache<u64, Lru<Entry>>,
+    configs: lru::LruCache<u64, Answers>,
+    bytes: usize,
+    budget: usize,
+}
+
+/// The answers under one configuration.
+#[derive(Debug)]
+struct Answers {
+    entries: Lru<Entry>,
+    /// When the last one is of no more use.
+    expire_at: Time,
 }
 
 #[derive(Clone, Debug)]
@@ -44,14 +59,14 @@ struct Entry {
 
 impl Default for AnswerCache {
     fn default() -> Self {
-        Self { routers: lru::LruCache::new(MAX_ROUTERS) }
+        Self { configs: lru::LruCache::unbounded(), bytes: 0, budget: BUDGET }
     }
 }
 
 impl AnswerCache {
-    /// The fresh answer for a digest, and how it is counted.
-    pub fn get(&mut self, router: u64, digest: Digest, now: Time) -> (Option<Answer>, Counter) {
-        let entry = self.routers.get_mut(&router).and_then(|entries| entries.get(digest));
+    /// The fresh answer for a digest, and how it is counted. `owner` tells configurations apart.
+    pub fn get(&mut self, owner: u64, digest: Digest, now: Time) -> (Option<Answer>, Counter) {
+        let entry = self.configs.get_mut(&owner).and_then(|answers| answers.entries.get(digest));
         match entry.filter(|entry| now < entry.fresh_until) {
             None => (None, Counter::CacheMiss),
             Some(entry) => {
@@ -69,27 +84,93 @@ impl AnswerCache {
     /// and one may be used; then the counter says so.
     pub fn settle(
         &mut self,
-        router: u64,
+        owner: u64,
         config: &CacheConfig,
         digest: Digest,
         answer: Answer,
         now: Time,
     ) -> (Answer, Option<Counter>) {
-        let entries = self.routers.get_or_insert_mut(router, || Lru::new(config.max_entries));
+        if self.configs.peek(&owner).is_none() {
+            self.begin(owner, config, now);
+        }
+        let Some(answers) = self.configs.get_mut(&owner) else { return (answer, None) };
+        let before = answers.entries.bytes();
+        let settled = answers.settle(config, digest, answer, now);
+        self.bytes = self.bytes - before + answers.entries.bytes();
+        self.shrink(owner);
+        settled
+    }
+
+    /// Removes an answer if it names this host. A later one may name another.
+    pub fn remove(&mut self, owner: u64, digest: Digest, host: &Arc<Host>) {
+        let Some(Answers { entries, .. }) = self.configs.peek_mut(&owner) else { return };
+        if entries.get(digest).is_some_and(|entry| entry.answer.as_ref() == Ok(host)) {
+            let before = entries.bytes();
+            entries.remove(digest);
+            self.bytes = self.bytes - before + entries.bytes();
+        }
+    }
+
+    /// Makes room for the answers of a configuration. Those of others that have expired go.
+    #[cold]
+    fn begin(&mut self, owner: u64, config: &CacheConfig, now: Time) {
+        let expired = self.configs.iter().filter(|(_, answers)| answers.expire_at <= now);
+        let expired: Vec<u64> = expired.map(|(owner, _)| *owner).collect();
+        expired.iter().for_each(|owner| self.end(*owner));
+        let entries = Lru::of_entries(config.max_entries);
+        self.configs.put(owner, Answers { entries, expire_at: now });
+        self.bytes += EMPTY;
+    }
+
+    fn end(&mut self, owner: u64) {
+        if let Some(answers) = self.configs.pop(&owner) {
+            self.bytes -= answers.entries.bytes() + EMPTY;
+        }
+    }
+
+    /// Keeps to the budget. The answers under `owner` go last.
+    fn shrink(&mut self, owner: u64) {
+        while self.bytes > self.budget {
+            match self.configs.peek_lru().map(|(owner, _)| *owner) {
+                Some(other) if other != owner => self.end(other),
+                _ => break,
+            }
+        }
+        while self.bytes > self.budget
+            && let Some(Answers { entries, .. }) = self.configs.peek_mut(&owner)
+        {
+            let before = entries.bytes();
+            if !entries.evict() {
+                break;
+            }
+            self.bytes = self.bytes - before + entries.bytes();
+        }
+    }
+}
+
+impl Answers {
+    fn settle(
+        &mut self,
+        config: &CacheConfig,
+        digest: Digest,
+        answer: Answer,
+        now: Time,
+    ) -> (Answer, Option<Counter>) {
         let rejection = match answer {
             Ok(host) => {
                 let fresh_until = now + config.ttl;
                 let usable_until = fresh_until + config.stale_if_error;
+                let bytes = host.bytes();
                 let answer = Ok(host);
                 let entry = Entry { answer: answer.clone(), fresh_until, usable_until, is_stale: false };
-                entries.insert_one(digest, entry);
+                self.insert(digest, entry, bytes);
                 return (answer, None);
             }
             Err(rejection) => rejection,
         };
         let retry_at = now + config.negative_ttl;
         if rejection.is_resolver_failure() {
-            let expired = entries.get(digest).filter(|old| old.answer.is_ok() && now < old.usable_until);
+            let expired = self.entries.get(digest).filter(|old| old.answer.is_ok() && now < old.usable_until);
             if let Some(old) = expired {
                 // Until the resolver is called again, this answer is used without a call.
                 old.fresh_until = retry_at.min(old.usable_until);
@@ -102,9 +183,14 @@ impl AnswerCache {
             let answer = Err(rejection.clone());
             let entry =
                 Entry { answer, fresh_until: retry_at, usable_until: Time::default(), is_stale: false };
-            entries.insert_one(digest, entry);
+            self.insert(digest, entry, 0);
         }
         (Err(rejection), None)
+    }
+
+    fn insert(&mut self, digest: Digest, entry: Entry, bytes: usize) {
+        self.expire_at = self.expire_at.max(entry.fresh_until).max(entry.usable_until);
+        self.entries.insert(digest, entry, bytes);
     }
 }
 
@@ -199,6 +285,55 @@ mod tests {
             settle(&mut cache, Err(rejection), 200).0.unwrap_err();
             assert!(matches!(get(&mut cache, 205), (Some(Err(_)), Counter::CacheNegative)));
         }
+    }
+
+    #[test]
+    fn an_answer_is_removed_only_while_it_names_the_host() {
+        let mut cache = AnswerCache::default();
+        let [a, b] = ["a", "b"].map(|name| host(name).unwrap());
+        settle(&mut cache, Ok(Arc::clone(&a)), 0).0.unwrap();
+        cache.remove(ROUTER, digest(), &b);
+        assert_eq!(get(&mut cache, 1).1, Counter::CacheHit);
+        cache.remove(ROUTER, digest(), &a);
+        assert_eq!(get(&mut cache, 1), (None, Counter::CacheMiss));
+        let (settled, _) = settle(&mut cache, Err(Rejection::CalloutFailed), 200);
+        assert_eq!(settled, Err(502), "nor is it used while the resolver fails");
+        assert_eq!(cache.remove(ROUTER + 1, digest(), &a), ());
+    }
+
+    #[test]
+    fn the_answers_of_a_replaced_configuration_go_when_they_have_expired() {
+        let mut cache = AnswerCache::default();
+        settle(&mut cache, host("a"), 0).0.unwrap();
+        let mut begin = |owner, now| {
+            let _ = cache.settle(owner, &config(), digest(), host("a"), Time::from_millis(now));
+            cache.configs.len()
+        };
+        assert_eq!(begin(ROUTER + 1, 1_099), 2);
+        assert_eq!(begin(ROUTER + 2, 1_100), 2, "the first answers were of use for 1,100 ms");
+    }
+
+    #[test]
+    fn all_configurations_share_one_budget() {
+        let mut cache = AnswerCache { budget: 100_000, ..AnswerCache::default() };
+        let config = CacheConfig { max_entries: 1_000_000, ..config() };
+        for owner in 0..20 {
+            for number in 0..1_000 {
+                let digest = Digest::of_numbers(owner, number);
+                let (answer, _) = cache.settle(owner, &config, digest, host("a"), Time::default());
+                assert_eq!(answer, host("a"));
+                assert!(cache.bytes <= cache.budget);
+                let sum: usize = cache.configs.iter().map(|(_, of)| of.entries.bytes() + EMPTY).sum();
+                assert_eq!(cache.bytes, sum);
+                assert_eq!(
+                    cache.get(owner, digest, Time::default()).1,
+                    Counter::CacheHit,
+                    "the newest stays"
+                );
+            }
+        }
+        let entries: usize = cache.configs.iter().map(|(_, of)| of.entries.len()).sum();
+        assert!(entries > 300, "{entries}: the budget is used");
     }
 
     #[test]

@@ -6,12 +6,23 @@ use std::collections::HashMap;
 /// How many requests may wait for each call that may be in flight.
 const WAITING_PER_CALL: usize = 16;
 
+/// Whose calls count together: a configuration of a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// The plugin.
+    pub plugin: u32,
+    /// The configuration.
+    pub config: u64,
+}
+
 /// A call in flight. `O` is the owner that judges the response, whatever configuration has come since, and `W`
 /// identifies a request that waits.
 #[derive(Debug)]
 pub struct Pending<O, W> {
     /// The owner.
     pub owner: O,
+    /// Whose call it is.
+    pub caller: Caller,
     /// The key, if a fallback may need it.
     pub key: Option<Box<[u8]>>,
     /// Identifies what is asked, if answers are cached: a second request for the same joins the call.
@@ -25,50 +36,62 @@ pub struct Pending<O, W> {
 pub struct PendingCalls<O, W> {
     by_token: HashMap<u32, Pending<O, W>, fnv::FnvBuildHasher>,
     by_digest: HashMap<Digest, u32, BuildDigestHasher>,
+    counts: HashMap<Caller, Count, fnv::FnvBuildHasher>,
+}
+
+/// What a caller has in flight.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    calls: usize,
     waiting: usize,
 }
 
-/// The worker cannot take another request that waits.
+/// The caller cannot take another request that waits.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Overloaded;
 
 impl<O, W> Default for PendingCalls<O, W> {
     fn default() -> Self {
-        Self { by_token: HashMap::default(), by_digest: HashMap::default(), waiting: 0 }
+        Self { by_token: HashMap::default(), by_digest: HashMap::default(), counts: HashMap::default() }
     }
 }
 
 impl<O, W> PendingCalls<O, W> {
-    /// The requests that wait for a call with the same digest, if one is in flight: the caller adds one more.
+    /// The requests that wait for a call of the same plugin with the same digest, if one is in flight: the caller adds
+    /// one more.
     ///
     /// # Errors
     /// If no more requests may wait, or if no such call is in flight and no more calls may be made.
     pub fn join(
         &mut self,
+        caller: Caller,
         digest: Option<Digest>,
         max_in_flight: usize,
     ) -> Result<Option<&mut Vec<W>>, Overloaded> {
-        if self.waiting >= max_in_flight.saturating_mul(WAITING_PER_CALL) {
+        let count = self.counts.get_mut(&caller);
+        let Count { calls, waiting } = count.as_deref().copied().unwrap_or_default();
+        if waiting >= max_in_flight.saturating_mul(WAITING_PER_CALL) {
             return Err(Overloaded);
         }
-        let is_full = self.by_token.len() >= max_in_flight;
-        let token = digest.and_then(|digest| self.by_digest.get(&digest));
-        match token.and_then(|token| self.by_token.get_mut(token)) {
-            Some(pending) => {
-                self.waiting += 1;
+        let token = digest.and_then(|digest| self.by_digest.get(&digest.owned_by(caller.plugin)));
+        match (token.and_then(|token| self.by_token.get_mut(token)), count) {
+            (Some(pending), Some(count)) => {
+                count.waiting += 1;
                 Ok(Some(&mut pending.waiting))
             }
-            None if is_full => Err(Overloaded),
-            None => Ok(None),
+            _ if calls >= max_in_flight => Err(Overloaded),
+            _ => Ok(None),
         }
     }
 
     /// A call was made.
     pub fn add(&mut self, token: u32, pending: Pending<O, W>) {
         if let Some(digest) = pending.digest {
-            self.by_digest.insert(digest, token);
+            self.by_digest.insert(digest.owned_by(pending.caller.plugin), token);
         }
-        self.waiting += pending.waiting.len();
+        let count = self.counts.entry(pending.caller).or_default();
+        count.calls += 1;
+        count.waiting += pending.waiting.len();
         self.by_token.insert(token, pending);
     }
 
@@ -76,9 +99,24 @@ impl<O, W> PendingCalls<O, W> {
     pub fn remove(&mut self, token: u32) -> Option<Pending<O, W>> {
         let pending = self.by_token.remove(&token)?;
         if let Some(digest) = pending.digest {
-            self.by_digest.remove(&digest);
+            self.by_digest.remove(&digest.owned_by(pending.caller.plugin));
         }
-        self.waiting = self.waiting.saturating_sub(pending.waiting.len());
+        if let Some(count) = self.counts.get_mut(&pending.caller) {
+            count.calls = count.calls.saturating_sub(1);
+            count.waiting = count.waiting.saturating_sub(pending.waiting.len());
+            if count.calls == 0 {
+                self.counts.remove(&pending.caller);
+            }
+        }
         Some(pending)
+    }
+
+    /// A plugin is gone: its calls will get no response.
+    pub fn remove_all(&mut self, plugin: u32) {
+        let tokens = self.by_token.iter().filter(|(_, pending)| pending.caller.plugin == plugin);
+        let tokens: Vec<u32> = tokens.map(|(token, _)| *token).collect();
+        for token in tokens {
+            self.remove(token);
+        }
     }
 }

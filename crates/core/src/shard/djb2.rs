@@ -19,8 +19,22 @@ fn extend(hash: u64, bytes: &[u8]) -> u64 {
 /// Appends `size` of `total` hosts to `shard`.
 ///
 /// A slot whose host is taken tries others, at most `total` times. If it finds no free host it takes one a second
-/// time, as the script does.
+/// time, as the script does. Where `size` is above `total` there is nothing to reproduce: the shard has every host
+/// once, in the order of the slots, and then those that no slot took.
 pub fn assign(key: &[u8], total: u32, size: u32, shard: &mut Vec<u32>) {
+    if size <= total {
+        reproduce(key, total, size, shard);
+        return;
+    }
+    let mut slots = Vec::new();
+    reproduce(key, total, total, &mut slots);
+    let mut taken = vec![false; total as usize];
+    let is_free =
+        |host: &u32| taken.get_mut(*host as usize).is_some_and(|taken| !std::mem::replace(taken, true));
+    shard.extend(slots.into_iter().chain(0..total).filter(is_free));
+}
+
+fn reproduce(key: &[u8], total: u32, size: u32, shard: &mut Vec<u32>) {
     let salted = extend(extend(0, key), b"_salt_");
     let modulus = u64::from(total.max(1));
     let mut taken = vec![false; total as usize];
@@ -56,6 +70,28 @@ mod tests {
         for (customer, expected) in examples {
             assert_eq!(shard(&format!("customer-{customer}"), 8, 2), expected);
         }
+    }
+
+    #[test]
+    fn more_slots_than_hosts_give_every_host_once() {
+        for total in [1, 8, 12, 100] {
+            for number in 0..1000 {
+                let mut all = shard(&format!("customer-{number}"), total, total + 1);
+                all.sort_unstable();
+                assert_eq!(all, (0..total).collect::<Vec<_>>(), "{number} of {total}");
+            }
+        }
+    }
+
+    #[test]
+    fn as_many_slots_as_hosts_may_name_one_twice_as_the_script_does() {
+        let names_twice = |total: u32| {
+            let shard = |number| shard(&format!("customer-{number}"), total, total);
+            let distinct = |number| shard(number).into_iter().collect::<std::collections::HashSet<_>>().len();
+            (0..1000).filter(|number| distinct(*number) < total as usize).count()
+        };
+        assert_eq!(names_twice(8), 0);
+        assert!(names_twice(12) > 0 && names_twice(100) > 0);
     }
 
     #[test]

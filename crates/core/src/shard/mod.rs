@@ -79,7 +79,7 @@ impl Assigner {
         let total = u32::try_from(mixes.len()).unwrap_or(MAX_HOSTS);
         let size = shard_size.min(total);
         match self.algorithm {
-            Algorithm::LuaDjb2 => djb2::assign(key, total, size, shard),
+            Algorithm::LuaDjb2 => djb2::assign(key, total, shard_size, shard),
             Algorithm::Rendezvous => best(self.key_hash.mixed(key), mixes, size, heap, shard),
         }
     }

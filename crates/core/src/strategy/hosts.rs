@@ -32,8 +32,7 @@ impl HostCache {
             return Ok(Arc::clone(known));
         }
         let host = Arc::new(table.host(place)?);
-        let bytes = size_of::<Host>() + host.name.len() * 2;
-        self.0.insert(digest, Arc::clone(&host), bytes);
+        self.0.insert(digest, Arc::clone(&host), host.bytes());
         Ok(host)
     }
 }

@@ -60,7 +60,7 @@ impl Index {
     /// [`Rejection::TargetNotAllowed`]
     pub fn route(&self, hosts: &mut HostCache, key: &[u8], count: Sourced) -> Result<Route, Rejection> {
         let host = hosts.get(self.id, &self.hosts, self.mode.slot(key, count.value))?;
-        Ok(Route { host, shard: None, total: Some(count), shard_size: None })
+        Ok(Route { total: Some(count), ..Route::to(host) })
     }
 
     /// The number of hosts for a key.

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub struct Resolve {
     /// The Envoy cluster.
     pub cluster: String,
+    /// The `:authority` of the call.
+    pub authority: String,
     /// How long a response may take.
     pub timeout: Duration,
     /// How many calls one worker may have in flight.
@@ -36,6 +38,7 @@ impl Resolve {
         Self {
             path_before_key: format!("{}{separator}{query}=", config.path),
             cluster: config.cluster,
+            authority: config.authority,
             timeout: config.timeout,
             max_in_flight: config.max_in_flight,
             cache: config.cache,

@@ -90,6 +90,6 @@ impl Shuffle {
         // A shard is never empty: sizes are from 1 on.
         let place = shard.hosts.get(at).copied().unwrap_or_default();
         let host = hosts.get(self.id, &self.hosts, place)?;
-        Ok(Route { host, shard: Some(shard), total: Some(total), shard_size: Some(size) })
+        Ok(Route { shard: Some(shard), total: Some(total), shard_size: Some(size), ..Route::to(host) })
     }
 }

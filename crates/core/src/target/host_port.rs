@@ -55,6 +55,15 @@ impl<'t> HostPort<'t> {
         self.port
     }
 
+    /// The host and the port in the one spelling that all spellings of the same host share.
+    pub fn canonical(&self) -> (String, u16) {
+        let host = match self.ip {
+            Some(ip) => ip.to_canonical().to_string(),
+            None => self.host.strip_suffix('.').unwrap_or(self.host).to_ascii_lowercase(),
+        };
+        (host, self.port)
+    }
+
     /// Whether the host is an IP literal of the proxy's own machine or network segment: loopback, link-local
     /// (where clouds keep their metadata services), unspecified or multicast.
     pub fn is_dangerous_literal(&self) -> bool {
@@ -108,21 +117,26 @@ fn is_dangerous_v6(ip: Ipv6Addr) -> bool {
         || ip.is_multicast()
         || site_local
         || metadata_service
-        || embedded_v4(ip).is_some_and(is_dangerous_v4)
+        || embedded_v4(ip).any(is_dangerous_v4)
 }
 
-/// The IPv4 address inside an IPv6 address that stands for one: IPv4-mapped, IPv4-compatible, IPv4-translated
-/// (RFC 2765), NAT64 (RFC 6052 and 8215) or 6to4 (RFC 3056).
-fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let (high, low) = match ip.segments() {
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x64, 0xff9b, 1, _, _, _, high, low]
-        | [0x2002, high, low, ..] => (high, low),
-        _ => return None,
+/// The IPv4 addresses that an IPv6 address may stand for: IPv4-mapped, IPv4-compatible, IPv4-translated (RFC 2765),
+/// 6to4 (RFC 3056) or NAT64 (RFC 6052). A network may use the local NAT64 prefix `64:ff9b:1::/48` (RFC 8215) with a
+/// prefix of 48, 56, 64 or 96 bits, and nothing in the address tells which one.
+fn embedded_v4(ip: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+    /// The places of the four bytes for each length. The byte behind 64 bits is skipped.
+    const LOCAL_NAT64: [[usize; 4]; 4] = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
+    let places: &[[usize; 4]] = match ip.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+            &[[12, 13, 14, 15]]
+        }
+        [0x64, 0xff9b, 1, ..] => &LOCAL_NAT64,
+        [0x2002, ..] => &[[2, 3, 4, 5]],
+        _ => &[],
     };
-    Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
+    let bytes = ip.octets();
+    let at = move |place: usize| bytes.get(place).copied().unwrap_or_default();
+    places.iter().map(move |four| Ipv4Addr::from(four.map(at)))
 }
 
 #[cfg(test)]
@@ -218,6 +232,9 @@ mod tests {
             "[::127.0.0.1]:80",
             "[64:ff9b::7f00:1]:80",
             "[64:ff9b:1::127.0.0.1]:80",
+            "[64:ff9b:1:a9fe:a9:fe00::]:80",
+            "[64:ff9b:1:12a9:fe:a9fe::]:80",
+            "[64:ff9b:1:1234:a9:fea9:fe00:0]:80",
             "[::ffff:0:127.0.0.1]:80",
             "[2002:7f00:1::]:80",
             "[fec0::1]:80",
@@ -229,9 +246,16 @@ mod tests {
         ] {
             assert!(dangerous(text), "{text}");
         }
-        for text in
-            ["10.0.0.1:80", "192.168.1.1:80", "8.8.8.8:80", "[2001:db8::1]:80", "localhost:80", "a:80"]
-        {
+        for text in [
+            "10.0.0.1:80",
+            "192.168.1.1:80",
+            "8.8.8.8:80",
+            "[2001:db8::1]:80",
+            "[64:ff9b:1:808:8:808:808:808]:80",
+            "[64:ff9b::808:808]:80",
+            "localhost:80",
+            "a:80",
+        ] {
             assert!(!dangerous(text), "{text}");
         }
     }

@@ -19,6 +19,18 @@ pub struct Host {
     pub target: Option<Target>,
 }
 
+impl Host {
+    /// What it takes, about.
+    pub fn bytes(&self) -> usize {
+        let target = match &self.target {
+            None => 0,
+            Some(Target::Authority(text) | Target::Header { value: text, .. }) => text.len(),
+            Some(Target::DynamicHost { host, port }) => host.len() + port.as_ref().map_or(0, String::len),
+        };
+        size_of::<Self>() + self.name.len() + target
+    }
+}
+
 /// The change to a request that makes Envoy select a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {

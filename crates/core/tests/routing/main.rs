@@ -62,7 +62,7 @@ impl Bench {
     fn new(config: &str) -> Self {
         let config = config::parse(config.as_bytes()).expect(config).config;
         let (worker, live) = (Worker::new([1, 2, 3]), LiveValues::default());
-        Self { router: Router::new(config), worker, live, now: Time::from_millis(1_000_000), next: 0 }
+        Self { router: Router::new(config, 1), worker, live, now: Time::from_millis(1_000_000), next: 0 }
     }
 
     fn decide(&mut self, request: &Fake) -> Decision<u32> {

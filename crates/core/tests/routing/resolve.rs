@@ -1,12 +1,14 @@
 //! The `resolve` strategy: calls, single flight, limits, the cache, and the fallback.
 
 use crate::{Bench, Fake, get, shown};
-use pinroute_core::decision::Decision;
+use pinroute_core::decision::{Decision, ReplyVerdict, Verdict};
 use pinroute_core::live::compile::Compiler;
 use pinroute_core::live::snapshot::Snapshot;
 use pinroute_core::live::value::Scalar;
 use pinroute_core::metrics::Counter;
+use pinroute_core::request::Reply;
 use pinroute_core::response::Response;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,9 +201,9 @@ fn the_fallback_is_used_only_when_the_resolver_fails() {
     }
     assert_eq!(shown(bench.verdict(&get("/join"))), "400 missing client_id");
     let mut refusing = Bench::new(
-        r#"{"fallback":{"index":{},"target":{"authority":"host-{index}:80"}},"allowed_targets":["x:1"]}"#,
+        r#"{"fallback":{"index":{"replicas":2},"target":{"authority":"host-{index}:80"}},"allowed_targets":["host-1"]}"#,
     );
-    refusing.send(&join("1"), 1);
+    refusing.send(&join("123"), 1);
     assert_eq!(refusing.respond(1, 503, ""), [(1, "502 resolver returned 503".to_owned())]);
 }
 
@@ -212,4 +214,70 @@ fn the_fallback_is_used_when_the_worker_is_overloaded() {
     );
     bench.send(&join("1"), 1);
     assert_eq!(shown(bench.verdict(&join("2"))), "host-1:80");
+}
+
+#[test]
+fn each_configuration_has_its_own_limit() {
+    let mut bench = Bench::new(r#"{"resolve":{"max_in_flight":1}}"#);
+    bench.send(&join("1"), 1);
+    assert_eq!(shown(bench.verdict(&join("2"))), "503 resolver overloaded");
+    let same = Arc::clone(&bench.router);
+    bench.router = Bench::new(r#"{"resolve":{"max_in_flight":1,"timeout":"2s"}}"#).router;
+    bench.send(&join("2"), 2);
+    assert_eq!(shown(bench.verdict(&join("3"))), "503 resolver overloaded");
+    bench.router = same;
+    bench.respond(1, 200, HOST_1);
+    bench.send(&join("3"), 3);
+}
+
+#[test]
+fn plugins_share_answers_but_no_calls() {
+    let mut bench = Bench::new(CACHED);
+    let first = Arc::clone(&bench.router);
+    bench.send(&join("1"), 1);
+    let config = pinroute_core::config::parse(CACHED.as_bytes()).unwrap().config;
+    bench.router = pinroute_core::router::Router::new(config, 2);
+    bench.send(&join("1"), 2);
+    bench.worker.on_plugin_gone(1);
+    assert!(bench.worker.on_response(1, Response::Failed, bench.now).is_none(), "forgotten with its plugin");
+    assert_eq!(bench.respond(2, 200, HOST_1), [(2, "host-1:80".to_owned())]);
+    bench.router = first;
+    assert_eq!(shown(bench.verdict(&join("1"))), "host-1:80", "answered from the cache");
+}
+
+/// A response with the name that its host gives itself.
+struct Answer(Option<&'static str>, bool);
+
+impl Reply for Answer {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        self.0.filter(|_| name == "x-host").map(|name| Cow::Borrowed(name.as_bytes()))
+    }
+
+    fn is_from_upstream(&self) -> bool {
+        self.1
+    }
+}
+
+#[test]
+fn a_response_of_another_host_is_not_passed_on_and_its_answer_is_forgotten() {
+    let mut bench = Bench::new(r#"{"resolve":{"cache":{}},"verify":{"response_header":"X-Host"}}"#);
+    assert!(bench.router.needs_reply());
+    bench.send(&join("1"), 1);
+    let resolved =
+        bench.worker.on_response(1, Response::Complete { status: 200, body: HOST_1.as_bytes() }, bench.now);
+    let resolved = resolved.unwrap();
+    let verdict = bench.router.on_resolved(&mut bench.worker, &resolved.answer, &join("1"), &bench.live);
+    let Verdict::Route(route) = verdict else { panic!("{verdict:?}") };
+    bench.counted();
+    let mut reply = |answer| {
+        let verdict = bench.router.on_reply(&mut bench.worker, &route, &answer);
+        (verdict, bench.counted())
+    };
+    assert_eq!(reply(Answer(Some("HOST-1"), true)), (ReplyVerdict::Pass, vec![]));
+    assert_eq!(reply(Answer(None, true)), (ReplyVerdict::Pass, vec![Counter::Unverified]));
+    for of_envoy in [Answer(None, false), Answer(Some("envoy"), false)] {
+        assert_eq!(reply(of_envoy), (ReplyVerdict::Pass, vec![]), "Envoy's own replies are not compared");
+    }
+    assert_eq!(reply(Answer(Some("host-2"), true)), (ReplyVerdict::WrongHost, vec![Counter::Misrouted]));
+    assert!(matches!(bench.decide(&join("1")), Decision::Call(_)), "the answer is gone");
 }

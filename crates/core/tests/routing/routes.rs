@@ -2,7 +2,6 @@
 
 use crate::{Bench, Fake, get, shown};
 use pinroute_core::decision::Decision;
-use pinroute_core::protobuf::Metadata;
 use pinroute_core::rejection::Rejection;
 use pinroute_core::request::Property;
 use pinroute_core::routes::{InvalidRoute, RouteRouters};
@@ -12,10 +11,8 @@ use prost_types::{Struct, Value};
 use std::sync::Arc;
 
 fn with_json(mut request: Fake, property: Property, namespace: &str, json: &str) -> Fake {
-    let value = Value { kind: Some(Kind::StringValue(json.to_owned())) };
-    let object = Struct { fields: [("json".to_owned(), value)].into() };
-    let metadata = Metadata { filter_metadata: [(namespace.to_owned(), object)].into() };
-    request.properties.insert(property, metadata.encode_to_vec());
+    let metadata = with_metadata(&[(namespace, encoded("json", json))]);
+    request.properties.insert(property, metadata.properties[&Property::RouteMetadata].clone());
     request
 }
 
@@ -23,8 +20,8 @@ fn with_json(mut request: Fake, property: Property, namespace: &str, json: &str)
 fn a_routes_configuration_has_precedence_over_its_virtual_hosts() {
     let mut routes = RouteRouters::new("pinroute".to_owned(), [1, 2]);
     let mut decided = |request: &Fake| {
-        let router = routes.router(request).unwrap()?;
         let mut bench = Bench::new("{}");
+        let router = routes.router(request, &bench.router).unwrap()?;
         match router.on_request(&mut bench.worker, request, &bench.live, bench.now, || 0) {
             Decision::Verdict(verdict) => Some(shown(verdict)),
             other => panic!("{other:?}"),
@@ -46,16 +43,71 @@ fn a_routes_configuration_has_precedence_over_its_virtual_hosts() {
 fn the_same_metadata_gives_the_same_router() {
     let mut routes = RouteRouters::new("pinroute".to_owned(), [1, 2]);
     let request = with_json(get("/"), Property::RouteMetadata, "pinroute", "{}");
-    let [first, second] = [(); 2].map(|()| routes.router(&request).unwrap().unwrap());
-    assert!(Arc::ptr_eq(&first, &second));
+    let plugin = Bench::new("{}").router;
+    let mut router = |request: &Fake| routes.router(request, &plugin).unwrap().unwrap();
+    let first = router(&request);
+    assert!(Arc::ptr_eq(&first, &router(&request)));
+    // The order of a serialized map is not stable, and other namespaces are none of the filter's business.
+    let (prefix, path) = (encoded("path_prefix", "/a"), encoded("on_error", "reject"));
+    let orders = [[&prefix[..], &path].concat(), [&path[..], &prefix].concat()];
+    let [known, reordered] = orders.clone().map(|object| router(&with_metadata(&[("pinroute", object)])));
+    let [object, _] = orders;
+    let beside = router(&with_metadata(&[("other", encoded("generation", "7")), ("pinroute", object)]));
+    assert!(Arc::ptr_eq(&known, &reordered) && Arc::ptr_eq(&known, &beside));
+    assert!(!Arc::ptr_eq(&known, &first));
+}
+
+/// Metadata whose namespaces are serialized already.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RawMetadata {
+    #[prost(message, repeated, tag = "1")]
+    namespaces: Vec<RawNamespace>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RawNamespace {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    object: Vec<u8>,
+}
+
+fn with_metadata(namespaces: &[(&str, Vec<u8>)]) -> Fake {
+    let raw =
+        |(name, object): &(&str, Vec<u8>)| RawNamespace { name: (*name).to_owned(), object: object.clone() };
+    let metadata = RawMetadata { namespaces: namespaces.iter().map(raw).collect() };
+    let mut request = get("/");
+    request.properties.insert(Property::RouteMetadata, metadata.encode_to_vec());
+    request
+}
+
+/// A serialized Struct with one text.
+fn encoded(name: &str, text: &str) -> Vec<u8> {
+    let value = Value { kind: Some(Kind::StringValue(text.to_owned())) };
+    Struct { fields: [(name.to_owned(), value)].into() }.encode_to_vec()
+}
+
+#[test]
+fn what_the_plugin_owns_its_routes_own_too() {
+    let shuffle =
+        r#"{"shuffle_shard":{},"target":{"header":{"name":"x-target-cluster","value":"b_{index}"}}}"#;
+    let plugin = Bench::new(shuffle).router;
+    let mut routes = RouteRouters::new("pinroute".to_owned(), [1, 2]);
+    let config = r#"{"index":{},"target":{"header":{"name":"x-owner","value":"{index}"}}}"#;
+    let request = with_json(get("/"), Property::RouteMetadata, "pinroute", config);
+    let router = routes.router(&request, &plugin).unwrap().unwrap();
+    let owned: Vec<&str> = router.owned_headers().iter().map(|name| &**name).collect();
+    let of_plugin = ["x-shard-assignment", "x-shard-config", "x-target-host", "x-target-cluster"];
+    assert_eq!(owned, [&of_plugin[..], &["x-owner"]].concat());
 }
 
 #[test]
 fn an_invalid_configuration_concerns_its_route_alone() {
     let mut routes = RouteRouters::new("pinroute".to_owned(), [1, 2]);
     let wrong = with_json(get("/"), Property::RouteMetadata, "pinroute", r#"{"index":{}}"#);
-    assert_eq!(routes.router(&wrong).err(), Some(InvalidRoute));
-    assert_eq!(routes.router(&wrong).err(), Some(InvalidRoute), "remembered");
+    let plugin = Bench::new("{}").router;
+    assert_eq!(routes.router(&wrong, &plugin).err(), Some(InvalidRoute));
+    assert_eq!(routes.router(&wrong, &plugin).err(), Some(InvalidRoute), "remembered");
     assert_eq!(Rejection::from(InvalidRoute).status(), 500);
-    assert!(routes.router(&get("/")).unwrap().is_none());
+    assert!(routes.router(&get("/"), &plugin).unwrap().is_none());
 }

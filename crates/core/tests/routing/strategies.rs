@@ -21,12 +21,26 @@ fn the_filter_applies_under_its_path_prefix_and_while_it_is_enabled() {
     let mut compiler = Compiler::new("p", &empty);
     compiler.add("p.enabled", Scalar::Bool(false));
     bench.live.runtime = Some(Arc::new(compiler.finish(1).snapshot));
-    assert_eq!(shown(bench.verdict(&get("/join"))), "pass");
+    assert_eq!(shown(bench.verdict(&get("/join"))), "503 pinroute disabled");
+    assert_eq!(shown(bench.verdict(&get("/health"))), "pass", "there the route decides");
+    let may_pass = [
+        r#"{"allow_untouched":true}"#,
+        r#"{"index":{},"target":{"header":{"name":"x-owner","value":"{index}"}}}"#,
+        r#"{"shuffle_shard":{}}"#,
+    ];
+    for config in may_pass {
+        bench = Bench { live: bench.live, ..Bench::new(config) };
+        assert_eq!(shown(bench.verdict(&get("/join"))), "pass", "{config}");
+    }
+    let with_fallback = r#"{"target":{"header":{"name":"x-owner","value":"{hostport}"}},
+            "fallback":{"index":{},"target":{"authority":"s-{index}:1"}}}"#;
+    bench = Bench { live: bench.live, ..Bench::new(with_fallback) };
+    assert_eq!(shown(bench.verdict(&get("/join"))), "503 pinroute disabled");
 }
 
 #[test]
 fn on_error_continue_passes_a_request_on() {
-    let mut bench = Bench::new(r#"{"on_error":"continue"}"#);
+    let mut bench = Bench::new(r#"{"on_error":"continue","allow_untouched":true}"#);
     let verdict = bench.verdict(&get("/"));
     assert_eq!(verdict.counters().last(), Some(Counter::Passed));
     assert_eq!(shown(verdict), "continue: missing client_id");

@@ -16,7 +16,8 @@ fn at(millis: u64) -> Time {
 }
 
 fn rtds_config() -> RuntimeConfig {
-    let source = RuntimeSource::Rtds { cluster: "xds".to_owned(), resource: "runtime".to_owned() };
+    let [cluster, authority, resource] = ["xds", "xds", "runtime"].map(str::to_owned);
+    let source = RuntimeSource::Rtds(RtdsConfig { cluster, authority, resource });
     RuntimeConfig { prefix: "p".to_owned(), source }
 }
 
