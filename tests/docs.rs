@@ -242,6 +242,7 @@ fn every_rejection_is_documented() {
         Rejection::TargetNotAllowed,
         Rejection::Overloaded,
         Rejection::RouteConfig,
+        Rejection::Disabled,
     ];
     let reasons: BTreeSet<_> = all.iter().map(|one| one.reason().name()).collect();
     assert_eq!(
