@@ -89,6 +89,12 @@ pub fn all(port: u16) -> Result<Vec<Variant>> {
             WARM,
             shuffle(&rendezvous, false, None),
         ),
+        new(
+            "rendezvous-target",
+            "pinroute, shuffle rendezvous, target header only",
+            WARM,
+            target_only(shuffle(&rendezvous, false, None)),
+        ),
     ])
 }
 
@@ -153,6 +159,15 @@ pub fn shuffle(strategy: &Value, response_headers: bool, resource: Option<&str>)
         }),
         resource,
     )
+}
+
+/// The same without the headers that show the shard.
+fn target_only(filter: Filter) -> Filter {
+    let mut config = filter.pinroute_config().cloned().unwrap_or_default();
+    if let Some(config) = config.as_object_mut() {
+        config.insert("request_headers".to_owned(), json!(false));
+    }
+    Filter::pinroute(config)
 }
 
 fn with_runtime(mut config: Value, resource: Option<&str>) -> Filter {

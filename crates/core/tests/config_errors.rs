@@ -202,7 +202,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"runtime":{"rtds":{"refresh":"1s"}}}"#,
-        "runtime.rtds.refresh: unknown field; allowed: cluster, resource",
+        "runtime.rtds.refresh: unknown field; allowed: cluster, authority, resource",
     ),
     (
         r#"{"runtime":{"admin":{"refresh":"1ms"}}}"#,

@@ -1,7 +1,7 @@
 //! The shards of keys that were used lately.
 
 use super::{Assigner, Scratch};
-use crate::hash::{Digester, Random};
+use crate::hash::{Digest, Digester, Random, mix};
 use crate::lru::Lru;
 use std::sync::Arc;
 
@@ -34,8 +34,6 @@ pub struct ShardCache {
 #[derive(Debug)]
 struct Entry {
     shard: Arc<Shard>,
-    /// The size that was asked for, which may be above the number of hosts.
-    size: u32,
     /// The next host in turn.
     turn: usize,
 }
@@ -46,8 +44,8 @@ impl ShardCache {
         Self { digester, random, scratch: Scratch::default(), entries: Lru::new(BUDGET) }
     }
 
-    /// The shard of a key: `size` out of `total` hosts. `owner` tells keys of different configurations apart, and
-    /// `name` gives the number or name of the host at a place.
+    /// The shard of a key, `size` out of `total` hosts, and the digest that [`Self::turn`] wants. `owner` tells keys of
+    /// different configurations apart, and `name` gives the number or name of the host at a place.
     pub fn get(
         &mut self,
         owner: u64,
@@ -56,13 +54,12 @@ impl ShardCache {
         size: u32,
         assigner: &Assigner,
         name: impl Fn(u32) -> String,
-    ) -> Arc<Shard> {
-        let digest = self.digester.digest(owner, key);
+    ) -> (Arc<Shard>, Digest) {
+        // Routes with one configuration may have different numbers.
+        let numbers = mix(u64::from(total) << 32 | u64::from(size));
+        let digest = self.digester.digest(owner ^ numbers, key);
         if let Some(known) = self.entries.get(digest) {
-            // A shard that was computed from other numbers is replaced.
-            if known.shard.total == total && known.size == size {
-                return Arc::clone(&known.shard);
-            }
+            return (Arc::clone(&known.shard), digest);
         }
         let mut hosts = Vec::new();
         assigner.assign(key, total, size, &mut self.scratch, &mut hosts);
@@ -77,8 +74,8 @@ impl ShardCache {
         let turn = self.random.below(shard.hosts.len());
         let texts = shard.assignment.len() + shard.config.len();
         let bytes = size_of::<Shard>() + texts + shard.hosts.len() * size_of::<u32>();
-        self.entries.insert(digest, Entry { shard: Arc::clone(&shard), size, turn }, bytes);
-        shard
+        self.entries.insert(digest, Entry { shard: Arc::clone(&shard), turn }, bytes);
+        (shard, digest)
     }
 
     /// A place below `count`, at random.
@@ -86,9 +83,8 @@ impl ShardCache {
         self.random.below(count)
     }
 
-    /// The next place below `count` in turn, for a key whose shard was just looked up.
-    pub fn turn(&mut self, owner: u64, key: &[u8], count: usize) -> usize {
-        let digest = self.digester.digest(owner, key);
+    /// The next place below `count` in turn, for a shard that was just looked up.
+    pub fn turn(&mut self, digest: Digest, count: usize) -> usize {
         self.entries.get(digest).map_or(0, |entry| {
             let at = entry.turn % count.max(1);
             entry.turn = at + 1;

@@ -76,7 +76,7 @@ impl Shuffle {
     ) -> Result<Route, Rejection> {
         let ShardNumbers { total, size } = numbers;
         let name = |place| self.hosts.name(place);
-        let shard = shards.get(self.id, key, total.value, size.value, &self.assigner, name);
+        let (shard, digest) = shards.get(self.id, key, total.value, size.value, &self.assigner, name);
         let count = shard.hosts.len();
         let at = match &self.pick {
             Pick::Path => self.assigner.pick(path, count),
@@ -85,7 +85,7 @@ impl Shuffle {
                 None => self.assigner.pick(path, count),
             },
             Pick::Random => shards.random(count),
-            Pick::RoundRobin => shards.turn(self.id, key, count),
+            Pick::RoundRobin => shards.turn(digest, count),
         };
         // A shard is never empty: sizes are from 1 on.
         let place = shard.hosts.get(at).copied().unwrap_or_default();

@@ -105,6 +105,24 @@ fn a_shard_is_computed_again_when_its_numbers_change() {
 }
 
 #[test]
+fn keys_take_turns_separately_for_each_number_of_hosts() {
+    let mut bench = Bench::new(r#"{"shuffle_shard":{"total_hosts":4,"shard_size":2,"pick":"round_robin"}}"#);
+    let empty = Snapshot::default();
+    let mut compiler = Compiler::new("p", &empty);
+    compiler.add("p.total_hosts", Scalar::Number(9.0));
+    let other = Some(Arc::new(compiler.finish(1).snapshot));
+    let mut picked = |runtime| {
+        bench.live.runtime = runtime;
+        shown(bench.verdict(&get("/?client_id=1")))
+    };
+    // As two routes with different numbers in their metadata do.
+    let turns: Vec<_> = (0..8).map(|_| (picked(None), picked(other.clone()))).collect();
+    for pair in turns.windows(2) {
+        assert!(pair[0].0 != pair[1].0 && pair[0].1 != pair[1].1, "{turns:?}");
+    }
+}
+
+#[test]
 fn each_way_to_pick_stays_in_the_shard() {
     for (pick, expected) in
         [(r#""path""#, 1), (r#"{"header":"x-session"}"#, 1), (r#""random""#, 3), (r#""round_robin""#, 3)]
