@@ -13,6 +13,7 @@ mod per_route;
 mod requests;
 mod routing;
 mod shuffle;
+mod swap;
 
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::dns::Dns;
