@@ -13,6 +13,7 @@ mod per_route;
 mod requests;
 mod routing;
 mod shuffle;
+mod swap;
 mod untouched;
 mod verify;
 

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 
 use crate::sync::locked;
 
-/// Seconds that a client may cache a response. 0 would mean: do not cache.
+/// Seconds that a client may cache a response, unless a test sets another number. 0 would mean: do not cache.
 const TTL: u32 = 1;
 /// Ports to try. A port that is free for TCP may be in use for UDP.
 const BIND_ATTEMPTS: usize = 20;
@@ -39,10 +39,11 @@ pub struct Dns {
     _runtime: Runtime,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Names {
     addresses: HashMap<String, Vec<Ipv4Addr>>,
     queries: HashMap<String, usize>,
+    ttl: u32,
 }
 
 impl Dns {
@@ -56,7 +57,8 @@ impl Dns {
             .thread_name("dns")
             .enable_all()
             .build()?;
-        let names = Arc::new(Mutex::new(Names::default()));
+        let names =
+            Arc::new(Mutex::new(Names { addresses: HashMap::new(), queries: HashMap::new(), ttl: TTL }));
         let handler = Handler { names: Arc::clone(&names) };
         let (listener, socket) = runtime.block_on(bind_both())?;
         let addr = listener.local_addr()?;
@@ -83,6 +85,11 @@ impl Dns {
     /// Removes a name: queries for it get NXDOMAIN.
     pub fn remove(&self, name: &str) {
         locked(&self.names).addresses.remove(&canonical(name));
+    }
+
+    /// Sets the seconds that a client may cache a response from now on; 1 by default. Docker's DNS server says 600.
+    pub fn set_ttl(&self, seconds: u32) {
+        locked(&self.names).ttl = seconds;
     }
 
     /// The number of queries for this name so far, of any type, known or not.
@@ -122,13 +129,14 @@ impl Handler {
         let name = canonical(&info.query.name().to_string());
         let mut names = locked(&self.names);
         *names.queries.entry(name.clone()).or_default() += 1;
+        let ttl = names.ttl;
         let Some(addresses) = names.addresses.get(&name) else { return (ResponseCode::NXDomain, Vec::new()) };
         if info.query.query_type() != RecordType::A {
             return (ResponseCode::NoError, Vec::new());
         }
         // In the upper and lower case of the query: some clients vary it at random and compare.
         let owner: Name = info.query.original().name().clone();
-        let record = |address: &Ipv4Addr| Record::from_rdata(owner.clone(), TTL, RData::A((*address).into()));
+        let record = |address: &Ipv4Addr| Record::from_rdata(owner.clone(), ttl, RData::A((*address).into()));
         (ResponseCode::NoError, addresses.iter().map(record).collect())
     }
 }
@@ -182,21 +190,29 @@ mod tests {
     }
 
     fn ask(dns: &Dns, name: &str, kind: RecordType) -> (ResponseCode, Vec<Ipv4Addr>) {
+        parsed(&response(dns, name, kind))
+    }
+
+    fn response(dns: &Dns, name: &str, kind: RecordType) -> Vec<u8> {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         socket.send_to(&query(name, kind), dns.addr()).unwrap();
         let mut buffer = [0; 4096];
         let (length, _) = socket.recv_from(&mut buffer).unwrap();
-        parsed(&buffer[..length])
+        buffer[..length].to_vec()
     }
 
     fn parsed(bytes: &[u8]) -> (ResponseCode, Vec<Ipv4Addr>) {
+        parsed_with_ttl(bytes, TTL)
+    }
+
+    fn parsed_with_ttl(bytes: &[u8], ttl: u32) -> (ResponseCode, Vec<Ipv4Addr>) {
         let message = Message::from_vec(bytes).unwrap();
+        assert!(message.answers.iter().all(|record| record.ttl == ttl), "{message:?}");
         let address = |record: &Record| match &record.data {
             RData::A(a) => a.0,
             other => panic!("not an address: {other}"),
         };
-        assert!(message.answers.iter().all(|record| record.ttl == 1));
         (message.metadata.response_code, message.answers.iter().map(address).collect())
     }
 
@@ -210,6 +226,11 @@ mod tests {
         assert_eq!(ask(&dns, "server.", RecordType::AAAA), (ResponseCode::NoError, vec![]));
         assert_eq!(ask(&dns, "else.", RecordType::A), (ResponseCode::NXDomain, vec![]));
         assert_eq!((dns.queries("server"), dns.queries("else"), dns.queries("never")), (3, 1, 0));
+
+        dns.set_ttl(600);
+        let long = parsed_with_ttl(&response(&dns, "server.", RecordType::A), 600);
+        assert_eq!(long, (ResponseCode::NoError, addresses.to_vec()));
+        dns.set_ttl(TTL);
 
         dns.set("server", &addresses[..1]);
         assert_eq!(ask(&dns, "server.", RecordType::A).1, addresses[..1]);

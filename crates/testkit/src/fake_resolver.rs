@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::sync::locked;
 
@@ -125,7 +125,7 @@ impl Recorded {
     }
 }
 
-/// A server on a free port of 127.0.0.1, until it is dropped.
+/// A server on a free port of 127.0.0.1, or on any address, until it is dropped.
 #[derive(Debug)]
 pub struct FakeResolver {
     addr: SocketAddr,
@@ -157,7 +157,18 @@ impl FakeResolver {
     /// # Errors
     /// If no port can be bound.
     pub fn start(handler: impl Fn(&str, &[u8]) -> FakeResponse + Send + Sync + 'static) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0)), handler)
+    }
+
+    /// As [`start`](Self::start), but on this address; port 0 selects a free one.
+    ///
+    /// # Errors
+    /// If the address cannot be bound; the message names it.
+    pub fn start_on(
+        address: SocketAddr,
+        handler: impl Fn(&str, &[u8]) -> FakeResponse + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let handler: Arc<Handler> = Arc::new(handler);
