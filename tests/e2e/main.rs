@@ -8,6 +8,7 @@ mod hostile;
 mod index;
 mod live_admin;
 mod live_cds;
+mod live_reconnect;
 mod live_rtds;
 mod per_route;
 mod requests;
@@ -26,6 +27,15 @@ fn everywhere(shipped: &mut Shipped) -> anyhow::Result<()> {
     if let Some(filter) = shipped.http_filter("pinroute")?.as_object_mut() {
         filter.remove("disabled");
     }
+    Ok(())
+}
+
+/// The module in which a request with the header `x-provoke-trap` ends its VM.
+fn crashing_module(shipped: &mut Shipped) -> anyhow::Result<()> {
+    let module = pinroute_testkit::paths::wasm().with_file_name("pinroute-trap.wasm");
+    assert!(module.exists(), "{} is missing: run `make trap`", module.display());
+    shipped.http_filter("pinroute")?["typed_config"]["config"]["vm_config"]["code"] =
+        serde_json::json!({ "local": { "filename": module } });
     Ok(())
 }
 

@@ -196,6 +196,12 @@ impl Xds {
     pub fn end_streams(&self, type_url: &str, code: Code, message: &str) -> usize {
         locked(&self.state).end(type_url, &Status::new(code, message))
     }
+
+    /// Accepts each new stream, of any type, and ends it at once with this gRPC status; with `None` no longer. Streams
+    /// that are open stay.
+    pub fn end_new_streams(&self, code: Option<Code>) {
+        locked(&self.state).end_new(code.map(|code| Status::new(code, "new streams are ended")));
+    }
 }
 
 // What clients have done.
