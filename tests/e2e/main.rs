@@ -8,6 +8,7 @@ mod hostile;
 mod index;
 mod live_admin;
 mod live_cds;
+mod live_lost_vm;
 mod live_reconnect;
 mod live_rtds;
 mod per_route;
