@@ -291,13 +291,6 @@ fn invalid_messages_get_a_nack_with_the_reason() {
     assert_eq!(stat(&env, "invalid"), 7);
 }
 
-/// The resident memory of an Envoy.
-fn resident_kib(env: &TestEnv) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", env.envoy.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 /// The longest of many requests, one after the other on each of a few connections, while `meanwhile` runs.
 fn longest_request(env: &TestEnv, meanwhile: impl FnOnce()) -> Duration {
     let done = AtomicBool::new(false);
@@ -335,7 +328,7 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
     let env = rtds_env(&xds, 2).start().unwrap();
     let clients = clients(&env);
     wait_for(&clients, "customer-0", "2/8");
-    let memory = resident_kib(&env);
+    let memory = env.envoy.resident_memory().unwrap();
     let quiet = longest_request(&env, || std::thread::sleep(Duration::from_millis(500)));
     let mut taken = Duration::ZERO;
     let stalled = longest_request(&env, || {
@@ -348,8 +341,9 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
     println!("100,000 overrides in effect on {CONNECTIONS} connections after {taken:?}");
     println!("longest request while they are applied {stalled:?}, while all is quiet {quiet:?}");
     println!(
-        "Envoy's memory grew from {memory} to {} KiB, two workers and the main thread",
-        resident_kib(&env)
+        "Envoy's memory grew from {} to {} KiB, two workers and the main thread",
+        memory >> 10,
+        env.envoy.resident_memory().unwrap() >> 10
     );
     wait_for(&clients, "customer-100000", "2/20");
     // The time until a push takes effect in every worker: printed, not asserted.
