@@ -11,6 +11,7 @@ mod live_cds;
 mod live_lost_vm;
 mod live_reconnect;
 mod live_rtds;
+mod memory;
 mod per_route;
 mod requests;
 mod routing;
