@@ -131,6 +131,15 @@ fn a_number_beside_a_routes_configuration_changes() {
     change(|generation| route("/", generation, &configuration, &json!({ "generation": generation })));
 }
 
+#[test]
+fn a_routes_configuration_changes() {
+    change(|generation| {
+        let timeout = format!("{}ms", 1000 + generation);
+        let configuration = json!({ "resolve": { "timeout": timeout, "cache": { "ttl": "60s" } } });
+        route("/", generation, &configuration, &json!({}))
+    });
+}
+
 /// Many routes, each with a configuration of its own. So many keys come for each.
 fn many_routes(keys: usize, configuration: impl Fn(usize) -> Value) {
     let prefix = |number| format!("/{number}/");
@@ -154,4 +163,12 @@ fn many_routes_have_shards_of_their_own() {
         6000,
         |number| json!({ "shuffle_shard": { "total_hosts": 1000 + number, "shard_size": 20 } }),
     );
+}
+
+#[test]
+fn many_routes_have_caches_of_their_own() {
+    many_routes(2500, |number| {
+        let path = format!("/where/{number}");
+        json!({ "resolve": { "path": path, "cache": { "ttl": "60s" } } })
+    });
 }
