@@ -1,6 +1,7 @@
 //! End-to-end tests: the built filter in a real Envoy, with real DNS and real servers.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod authority;
 mod cache;
 mod configuration;
 mod hostcalls;

@@ -24,6 +24,8 @@ pub(super) struct State {
     last_nonce: u64,
     /// How each new stream ends at once, if it does.
     ended: Option<Status>,
+    /// The `:authority` of each stream so far.
+    pub(super) authorities: Vec<String>,
 }
 
 /// All there is about one type URL.
