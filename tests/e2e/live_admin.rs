@@ -32,7 +32,7 @@ fn wait_for(env: &TestEnv, customer: &str, expected: &str) {
     .unwrap();
 }
 
-fn admin_env(allow_everything: bool) -> TestEnvBuilder {
+pub fn admin_env(allow_everything: bool) -> TestEnvBuilder {
     TestEnv::builder("shuffle-shard-admin.yaml")
         .replicas(1)
         .concurrency(2)

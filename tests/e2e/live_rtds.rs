@@ -1,5 +1,6 @@
 //! Live values pushed to the filter by the Runtime Discovery Service, in an Envoy with several workers.
 
+use crate::crashing_module;
 use crate::shuffle::{answer_directly, shown};
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
@@ -17,7 +18,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// Enough connections that the kernel gives some to each worker.
 const CONNECTIONS: usize = 16;
 
-fn rtds_env(xds: &Xds, workers: u32) -> TestEnvBuilder {
+pub fn rtds_env(xds: &Xds, workers: u32) -> TestEnvBuilder {
     TestEnv::builder("shuffle-shard-rtds.yaml")
         .replicas(1)
         .concurrency(workers)
@@ -29,14 +30,14 @@ pub fn clients(env: &TestEnv) -> Vec<Client> {
     (0..CONNECTIONS).map(|_| env.client()).collect()
 }
 
-fn config_of(client: &Client, customer: &str) -> String {
+pub fn config_of(client: &Client, customer: &str) -> String {
     let response = client.request("GET", "/", &[("x-customer-id", customer)], b"").unwrap();
     assert_eq!(response.status, 200, "{}", response.text());
     shown(&response)[1].to_owned()
 }
 
 /// Waits until all connections, and so all workers, use this for a customer.
-fn wait_for(clients: &[Client], customer: &str, expected: &str) {
+pub fn wait_for(clients: &[Client], customer: &str, expected: &str) {
     for client in clients {
         eventually(SOON, || match config_of(client, customer) {
             config if config == expected => Ok(()),
@@ -50,7 +51,7 @@ pub fn stat(env: &TestEnv, name: &str) -> u64 {
     env.envoy.stat(&format!("wasmcustom.pinroute_runtime.{name}")).unwrap()
 }
 
-fn values(total_hosts: u32, sizes: &[(&str, u32)]) -> Value {
+pub fn values(total_hosts: u32, sizes: &[(&str, u32)]) -> Value {
     let customers: serde_json::Map<_, _> = sizes
         .iter()
         .map(|(customer, size)| ((*customer).to_owned(), json!({ "shard_size": size })))
@@ -128,8 +129,20 @@ fn one_stream_per_process_however_many_workers_and_plugins() {
     }
 }
 
+/// The filter gets its configuration from the xDS server.
+pub fn discovered(shipped: &mut Shipped) -> anyhow::Result<()> {
+    *shipped.http_filter("pinroute")? = json!({ "name": "pinroute", "config_discovery": {
+        "config_source": { "resource_api_version": "V3", "api_config_source": {
+            "api_type": "GRPC", "transport_api_version": "V3",
+            "grpc_services": [{ "envoy_grpc": { "cluster_name": "xds_cluster" } }],
+        }},
+        "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+    }});
+    Ok(())
+}
+
 /// Requests the values for the customer `a` until `done`, counts the requests, and fails on a value that is not allowed.
-fn request_until(env: &TestEnv, done: &AtomicBool, requests: &AtomicU64, allowed: impl Fn(&str) -> bool) {
+pub fn request_until(env: &TestEnv, done: &AtomicBool, requests: &AtomicU64, allowed: impl Fn(&str) -> bool) {
     let client = env.client();
     while !done.load(Ordering::Relaxed) {
         let config = config_of(&client, "a");
@@ -278,13 +291,6 @@ fn invalid_messages_get_a_nack_with_the_reason() {
     assert_eq!(stat(&env, "invalid"), 7);
 }
 
-/// The resident memory of an Envoy.
-fn resident_kib(env: &TestEnv) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", env.envoy.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 /// The longest of many requests, one after the other on each of a few connections, while `meanwhile` runs.
 fn longest_request(env: &TestEnv, meanwhile: impl FnOnce()) -> Duration {
     let done = AtomicBool::new(false);
@@ -322,7 +328,7 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
     let env = rtds_env(&xds, 2).start().unwrap();
     let clients = clients(&env);
     wait_for(&clients, "customer-0", "2/8");
-    let memory = resident_kib(&env);
+    let memory = env.envoy.resident_memory().unwrap();
     let quiet = longest_request(&env, || std::thread::sleep(Duration::from_millis(500)));
     let mut taken = Duration::ZERO;
     let stalled = longest_request(&env, || {
@@ -335,8 +341,9 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
     println!("100,000 overrides in effect on {CONNECTIONS} connections after {taken:?}");
     println!("longest request while they are applied {stalled:?}, while all is quiet {quiet:?}");
     println!(
-        "Envoy's memory grew from {memory} to {} KiB, two workers and the main thread",
-        resident_kib(&env)
+        "Envoy's memory grew from {} to {} KiB, two workers and the main thread",
+        memory >> 10,
+        env.envoy.resident_memory().unwrap() >> 10
     );
     wait_for(&clients, "customer-100000", "2/20");
     // The time until a push takes effect in every worker: printed, not asserted.
@@ -356,14 +363,7 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
 fn a_crashed_vm_restarts_and_subscribes_again() {
     let xds = Xds::start().unwrap();
     xds.set_runtime("runtime", &values(10, &[])).unwrap();
-    let crashing = paths::wasm().with_file_name("pinroute-trap.wasm");
-    assert!(crashing.exists(), "{} is missing: run `make test`", crashing.display());
-    let env = rtds_env(&xds, 2).edit(move |shipped| {
-        shipped.http_filter("pinroute")?["typed_config"]["config"]["vm_config"]["code"] =
-            json!({ "local": { "filename": crashing } });
-        Ok(())
-    });
-    let env = env.start().unwrap();
+    let env = rtds_env(&xds, 2).edit(crashing_module).start().unwrap();
     let clients = clients(&env);
     wait_for(&clients, "a", "2/10");
     for total in [11, 12, 13] {
@@ -409,19 +409,7 @@ fn a_new_configuration_takes_over_and_the_old_one_stops_its_calls() {
         xds.set_extension_config("pinroute", &filter).unwrap();
     };
     push(1);
-    let env = rtds_env(&xds, 2)
-        .edit(|shipped| {
-            *shipped.http_filter("pinroute")? = json!({ "name": "pinroute", "config_discovery": {
-                "config_source": { "resource_api_version": "V3", "api_config_source": {
-                    "api_type": "GRPC", "transport_api_version": "V3",
-                    "grpc_services": [{ "envoy_grpc": { "cluster_name": "xds_cluster" } }],
-                }},
-                "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
-            }});
-            Ok(())
-        })
-        .start()
-        .unwrap();
+    let env = rtds_env(&xds, 2).edit(discovered).start().unwrap();
     let clients = clients(&env);
     let sized = json!({ "shuffle_sharding": { "total_hosts": 10 } });
     xds.set_runtime("runtime", &sized).unwrap();

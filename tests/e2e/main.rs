@@ -1,6 +1,7 @@
 //! End-to-end tests: the built filter in a real Envoy, with real DNS and real servers.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod authority;
 mod cache;
 mod configuration;
 mod hostcalls;
@@ -8,7 +9,10 @@ mod hostile;
 mod index;
 mod live_admin;
 mod live_cds;
+mod live_lost_vm;
+mod live_reconnect;
 mod live_rtds;
+mod memory;
 mod per_route;
 mod requests;
 mod routing;
@@ -43,6 +47,15 @@ fn one_route(cluster: &'static str) -> impl FnOnce(&mut Shipped) -> anyhow::Resu
         });
         Ok(())
     }
+}
+
+/// The module in which a request with the header `x-provoke-trap` ends its VM.
+fn crashing_module(shipped: &mut Shipped) -> anyhow::Result<()> {
+    let module = pinroute_testkit::paths::wasm().with_file_name("pinroute-trap.wasm");
+    assert!(module.exists(), "{} is missing: run `make trap`", module.display());
+    shipped.http_filter("pinroute")?["typed_config"]["config"]["vm_config"]["code"] =
+        json!({ "local": { "filename": module } });
+    Ok(())
 }
 
 /// A test environment with a fake resolver. `response` gets the path of the resolver call and the servers' port.

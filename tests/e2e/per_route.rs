@@ -3,11 +3,11 @@
 use pinroute_core::index::IndexMode;
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::dns::Dns;
-use pinroute_testkit::env::TestEnv;
+use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use pinroute_testkit::eventually;
 use pinroute_testkit::servers::{Servers, ServersOptions};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -41,9 +41,7 @@ const HOSTS: &str =
 /// Routes that lead to the resolver's cluster, with this metadata on the virtual host and on `/own`.
 fn with_metadata(virtual_host: Value, own: Value) -> impl FnOnce(&mut Shipped) -> anyhow::Result<()> {
     move |shipped| {
-        let on = json!({ "pinroute": {
-            "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {},
-        }});
+        let on = enabled();
         let route = |prefix: &str, metadata: &Value| {
             json!({
                 "match": { "prefix": prefix },
@@ -110,46 +108,38 @@ fn an_invalid_configuration_fails_only_its_own_route() {
     }
 }
 
-/// Writes a route table in which `/a` and `/b` lead to these servers. The rename makes the change atomic.
-fn write_routes(file: &Path, port: u16, a: u8, b: u8) {
-    let on = json!({ "pinroute": { "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {} } });
-    let route = |prefix: &str, server: u8| {
-        json!({
-            "match": { "prefix": prefix },
-            "route": { "cluster": "dynamic_forward_proxy_cluster", "prefix_rewrite": "/echo" },
-            "typed_per_filter_config": on,
-            "metadata": { "filter_metadata": { "pinroute": {
-                "index": { "hosts": [format!("poc-routing-server-{server}:{port}")] },
-            }}},
-        })
-    };
-    let table = json!({ "resources": [{
-        "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
-        "name": "live",
-        "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route("/a", a), route("/b", b)] }],
-    }]});
-    let new = file.with_extension("new");
-    std::fs::write(&new, table.to_string()).unwrap();
-    std::fs::rename(&new, file).unwrap();
+/// A file of routes that Envoy watches. The routes of the shipped configuration are replaced by them.
+pub struct RouteFile {
+    dir: TempDir,
+    file: PathBuf,
 }
 
-#[test]
-fn a_changed_route_table_takes_over_without_a_lost_request() {
-    let dir = TempDir::new().unwrap();
-    let file = dir.path().join("routes.json");
-    let dns = Dns::start().unwrap();
-    let servers = Servers::start(3, &ServersOptions::default(), &dns).unwrap();
-    let port = servers.port();
-    write_routes(&file, port, 1, 2);
-    let rds = json!({
-        "route_config_name": "live",
-        "config_source": { "path_config_source": { "path": file, "watched_directory": { "path": dir.path() } } },
-    });
-    let env = TestEnv::builder("per-route.yaml")
-        .concurrency(2)
-        .envoy_arguments(&["--service-node", "test", "--service-cluster", "test"])
-        .with_servers(dns, servers)
-        .edit(move |shipped| {
+impl RouteFile {
+    pub fn new(routes: &Value) -> Self {
+        let dir = TempDir::new().unwrap();
+        let routes_file = Self { file: dir.path().join("routes.json"), dir };
+        routes_file.write(routes);
+        routes_file
+    }
+
+    /// Writes a list of routes. The rename makes the change atomic.
+    pub fn write(&self, routes: &Value) {
+        let table = json!({ "resources": [{
+            "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            "name": "live",
+            "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }],
+        }]});
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, table.to_string()).unwrap();
+        std::fs::rename(&new, &self.file).unwrap();
+    }
+
+    /// Lets an Envoy take its routes from here.
+    pub fn serve(&self, env: TestEnvBuilder) -> TestEnvBuilder {
+        let rds = json!({ "route_config_name": "live", "config_source": { "path_config_source": {
+            "path": self.file, "watched_directory": { "path": self.dir.path() },
+        }}});
+        env.envoy_arguments(&["--service-node", "test", "--service-cluster", "test"]).edit(move |shipped| {
             shipped.edit(|config| {
                 let manager = config
                     .pointer_mut("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config");
@@ -158,7 +148,38 @@ fn a_changed_route_table_takes_over_without_a_lost_request() {
                 manager.insert("rds".to_owned(), rds);
             });
             Ok(())
-        });
+        })
+    }
+}
+
+/// Enables the filter on a route.
+pub fn enabled() -> Value {
+    json!({ "pinroute": { "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {} } })
+}
+
+/// Routes by which `/a` and `/b` lead to these servers.
+fn two_routes(port: u16, a: u8, b: u8) -> Value {
+    let route = |prefix: &str, server: u8| {
+        json!({
+            "match": { "prefix": prefix },
+            "route": { "cluster": "dynamic_forward_proxy_cluster", "prefix_rewrite": "/echo" },
+            "typed_per_filter_config": enabled(),
+            "metadata": { "filter_metadata": { "pinroute": {
+                "index": { "hosts": [format!("poc-routing-server-{server}:{port}")] },
+            }}},
+        })
+    };
+    json!([route("/a", a), route("/b", b)])
+}
+
+#[test]
+fn a_changed_route_table_takes_over_without_a_lost_request() {
+    let dns = Dns::start().unwrap();
+    let servers = Servers::start(3, &ServersOptions::default(), &dns).unwrap();
+    let port = servers.port();
+    let file = RouteFile::new(&two_routes(port, 1, 2));
+    let env = TestEnv::builder("per-route.yaml").concurrency(2).with_servers(dns, servers);
+    let env = file.serve(env);
     let env = env.start().unwrap();
     let instance = |path: &str| {
         let response = env.client().get(&format!("{path}?client_id=1")).unwrap();
@@ -183,7 +204,7 @@ fn a_changed_route_table_takes_over_without_a_lost_request() {
             });
         }
         for (a, b) in [(2, 3), (3, 1), (1, 2), (2, 1), (1, 3)] {
-            write_routes(&file, port, a, b);
+            file.write(&two_routes(port, a, b));
             let expected = (env.servers.hostport(a), env.servers.hostport(b));
             eventually(Duration::from_secs(10), || {
                 let seen = (instance("/a"), instance("/b"));

@@ -13,6 +13,8 @@ pub mod env;
 pub mod envoy;
 pub mod fake_resolver;
 pub mod http;
+pub mod http2;
+pub mod load;
 pub mod paths;
 pub mod poll;
 pub mod process;

@@ -193,6 +193,16 @@ impl Envoy {
         self.process.pid()
     }
 
+    /// Its resident memory, in bytes.
+    ///
+    /// # Errors
+    /// If the process has ended.
+    pub fn resident_memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
+    }
+
     /// Sends a signal.
     ///
     /// # Errors

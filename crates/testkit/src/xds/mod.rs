@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Result;
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use prost::Message;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 use tonic::Status;
 
@@ -47,6 +47,7 @@ pub use types::{
     CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, Pushed, ROUTE, RUNTIME, Request, XDS_CLUSTER,
 };
 
+use crate::http2::cluster;
 use crate::sync::locked;
 use port::{Manner, Port};
 use state::State;
@@ -114,18 +115,7 @@ impl Xds {
     /// The cluster [`XDS_CLUSTER`] for this server, for the `static_resources` of a hand-made configuration.
     #[must_use]
     pub fn envoy_cluster(&self) -> Value {
-        let address = json!({"address": self.addr().ip().to_string(), "port_value": self.addr().port()});
-        let endpoint = json!({"endpoint": {"address": {"socket_address": address}}});
-        json!({
-            "name": XDS_CLUSTER,
-            "type": "STATIC",
-            "connect_timeout": "1s",
-            "load_assignment": {"cluster_name": XDS_CLUSTER, "endpoints": [{"lb_endpoints": [endpoint]}]},
-            "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {"http2_protocol_options": {}},
-            }},
-        })
+        cluster(XDS_CLUSTER, self.addr())
     }
 }
 
@@ -196,6 +186,12 @@ impl Xds {
     pub fn end_streams(&self, type_url: &str, code: Code, message: &str) -> usize {
         locked(&self.state).end(type_url, &Status::new(code, message))
     }
+
+    /// Accepts each new stream, of any type, and ends it at once with this gRPC status; with `None` no longer. Streams
+    /// that are open stay.
+    pub fn end_new_streams(&self, code: Option<Code>) {
+        locked(&self.state).end_new(code.map(|code| Status::new(code, "new streams are ended")));
+    }
 }
 
 // What clients have done.
@@ -211,6 +207,12 @@ impl Xds {
     #[must_use]
     pub fn streams_ever(&self, type_url: &str) -> usize {
         locked(&self.state).streams_ever(type_url)
+    }
+
+    /// The `:authority` of each stream so far, of any type; empty where there was none.
+    #[must_use]
+    pub fn authorities(&self) -> Vec<String> {
+        locked(&self.state).authorities.clone()
     }
 
     /// Requests so far, in the order they came.

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::state::{Outgoing, State};
 use super::types::{CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTE, RUNTIME};
+use crate::http2::authority;
 use crate::sync::locked;
 
 /// For one message, either way.
@@ -54,6 +55,7 @@ impl Service<http::Request<Body>> for Discovery {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let state = Arc::clone(&self.state);
+        locked(&state).authorities.push(authority(&request));
         Box::pin(async move {
             let path = request.uri().path();
             let Some(&(_, service)) = METHODS.iter().find(|(method, _)| *method == path) else {

@@ -22,6 +22,10 @@ pub(super) struct State {
     streams: BTreeMap<u64, Stream>,
     last_stream: u64,
     last_nonce: u64,
+    /// How each new stream ends at once, if it does.
+    ended: Option<Status>,
+    /// The `:authority` of each stream so far.
+    pub(super) authorities: Vec<String>,
 }
 
 /// All there is about one type URL.
@@ -85,6 +89,10 @@ impl State {
         self.last_stream += 1;
         if let Some(type_url) = service {
             self.kind(type_url).streams_ever += 1;
+        }
+        if let Some(status) = &self.ended {
+            let _ = out.send(Err(status.clone()));
+            return self.last_stream;
         }
         let stream = Stream { service, node: Default::default(), subscriptions: HashMap::new(), out };
         self.streams.insert(self.last_stream, stream);
@@ -219,6 +227,11 @@ impl State {
             let _ = stream.out.send(Err(status.clone()));
         }
         streams.len()
+    }
+
+    /// From now on, ends each new stream at once, or no longer.
+    pub(super) fn end_new(&mut self, status: Option<Status>) {
+        self.ended = status;
     }
 
     fn numbers(&self, which: impl Fn(&Stream) -> bool) -> Vec<u64> {

@@ -18,6 +18,7 @@ use envoy_types::pb::envoy::service::runtime::v3::runtime_discovery_service_clie
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::rpc;
+use serde_json::json;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tonic::Streaming;
 use tonic::codegen::tokio_stream::wrappers::UnboundedReceiverStream;
