@@ -127,14 +127,14 @@ fn change(route: impl Fn(usize) -> Value) {
 
 #[test]
 fn a_number_beside_a_routes_configuration_changes() {
-    let configuration = json!({ "resolve": { "cache": { "ttl": "60s" } } });
+    let configuration = json!({ "resolve": { "timeout": "10s", "cache": { "ttl": "60s" } } });
     change(|generation| route("/", generation, &configuration, &json!({ "generation": generation })));
 }
 
 #[test]
 fn a_routes_configuration_changes() {
     change(|generation| {
-        let timeout = format!("{}ms", 1000 + generation);
+        let timeout = format!("{}ms", 10_000 + generation);
         let configuration = json!({ "resolve": { "timeout": timeout, "cache": { "ttl": "60s" } } });
         route("/", generation, &configuration, &json!({}))
     });
@@ -169,6 +169,6 @@ fn many_routes_have_shards_of_their_own() {
 fn many_routes_have_caches_of_their_own() {
     many_routes(2500, |number| {
         let path = format!("/where/{number}");
-        json!({ "resolve": { "path": path, "cache": { "ttl": "60s" } } })
+        json!({ "resolve": { "path": path, "timeout": "10s", "cache": { "ttl": "60s" } } })
     });
 }

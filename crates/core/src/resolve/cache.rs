@@ -23,8 +23,8 @@ pub struct ResolvedAnswer {
     pub(crate) digest: Option<Digest>,
 }
 
-/// How many bytes all answers of one worker may take, whatever `max_entries` says: about 200,000 answers.
-const BUDGET: usize = 64 << 20;
+/// How many bytes all answers of one worker may take, whatever `max_entries` says: about 100,000 answers.
+const BUDGET: usize = 32 << 20;
 
 /// What a configuration takes that has no answers.
 const EMPTY: usize = 512;
