@@ -6,6 +6,7 @@ mod configuration;
 mod hostcalls;
 mod hostile;
 mod index;
+mod literals;
 mod live_admin;
 mod live_cds;
 mod live_rtds;
