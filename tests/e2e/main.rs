@@ -7,6 +7,7 @@ mod configuration;
 mod hostcalls;
 mod hostile;
 mod index;
+mod literals;
 mod live_admin;
 mod live_cds;
 mod live_lost_vm;
