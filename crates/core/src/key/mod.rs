@@ -1,5 +1,6 @@
 //! The key of a request, by which it is routed.
 
+pub mod pattern;
 pub mod percent;
 pub mod query;
 
