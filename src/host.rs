@@ -1,5 +1,6 @@
 //! Host calls in the core's terms. None of them panics: values are bytes, and a refusal by the host is an absent value.
 
+use pinroute_core::decision::Call;
 use pinroute_core::live::vm::{Node, Vm};
 use pinroute_core::protobuf::SetFilterState;
 use pinroute_core::request::{Property, Reply, Request};
@@ -109,17 +110,40 @@ pub fn buffer(buffer: BufferType, size: usize) -> Vec<u8> {
 }
 
 /// Sends a GET request to a cluster. Returns the token of the call, or `None` if Envoy refused it.
-pub fn get(
-    cluster: &str,
-    authority: &str,
-    path: &str,
-    extra: &[(&'static str, Vec<u8>)],
-    timeout: Duration,
-) -> Option<u32> {
-    let mut headers = Vec::with_capacity(3 + extra.len());
-    headers.extend([(":method", "GET"), (":path", path), (":authority", authority)]);
-    headers.extend(extra.iter().filter_map(|(name, value)| Some((*name, std::str::from_utf8(value).ok()?))));
+pub fn get(cluster: &str, authority: &str, path: &str, timeout: Duration) -> Option<u32> {
+    let headers = vec![(":method", "GET"), (":path", path), (":authority", authority)];
     hostcalls::dispatch_http_call(cluster, headers, None, vec![], timeout).ok()
+}
+
+/// Makes a call to the resolver, with what the request carries for tracing. Returns its token, or `None` if Envoy refused
+/// it.
+pub fn call_resolver<W>(call: &Call<W>) -> Option<u32> {
+    let tracing = tracing_headers();
+    let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(5 + call.headers.len() + tracing.len());
+    let method: &[u8] = if call.body.is_some() { b"POST" } else { b"GET" };
+    headers.extend([
+        (":method", method),
+        (":path", call.path.as_bytes()),
+        (":authority", call.authority.as_bytes()),
+    ]);
+    if call.body.is_some() {
+        headers.push(("content-type", b"application/json"));
+    }
+    headers.extend(call.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
+    // What is configured has precedence.
+    let is_set = |name| call.headers.iter().any(|(set, _)| set == name);
+    headers.extend(
+        tracing.iter().filter(|(name, _)| !is_set(name)).map(|(name, value)| (*name, value.as_slice())),
+    );
+    let text = |(name, value)| Some((name, std::str::from_utf8(value).ok()?));
+    let headers = headers.into_iter().filter_map(text).collect();
+    let body = call.body.as_ref().map(String::as_bytes);
+    hostcalls::dispatch_http_call(&call.cluster, headers, body, vec![], call.timeout).ok()
+}
+
+/// The headers of the response to a call.
+pub fn call_headers() -> Vec<(String, Vec<u8>)> {
+    hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default()
 }
 
 /// The status of the response to a call.
@@ -130,7 +154,7 @@ pub fn call_status() -> Option<u16> {
 }
 
 /// The headers of the request that a resolver call carries on, for tracing: Envoy adds no parent span to calls.
-pub fn tracing_headers() -> Vec<(&'static str, Vec<u8>)> {
+fn tracing_headers() -> Vec<(&'static str, Vec<u8>)> {
     let read = |name| request_header(name).map(|value| (name, value));
     let parent = read("traceparent");
     // Without a parent it has no meaning (W3C Trace Context), so most requests need not be asked for it.

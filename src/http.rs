@@ -51,7 +51,7 @@ impl HttpContext for Http {
         let router = match self.plugin.router() {
             Ok(router) => router,
             Err(rejection) => {
-                reject(&rejection);
+                reject(&rejection, rejection.status());
                 return Action::Pause;
             }
         };

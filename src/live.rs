@@ -38,7 +38,7 @@ pub fn carry_out(action: Action) {
             with(|subscriptions| subscriptions.on_started(id, token));
         }
         Action::Get { id, cluster, authority, path, timeout } => {
-            let token = host::get(&cluster, &authority, &path, &[], timeout);
+            let token = host::get(&cluster, &authority, &path, timeout);
             with(|subscriptions| subscriptions.on_started(id, token));
         }
         Action::Send { token, message } => {

@@ -149,8 +149,7 @@ impl Plugin {
     /// effective one is that of the request.
     pub fn send(&self) {
         let Some((router, call)) = self.outbox.take() else { return };
-        let tracing = host::tracing_headers();
-        match host::get(&call.cluster, &call.authority, &call.path, &tracing, call.timeout) {
+        match host::call_resolver(&call) {
             Some(token) => self.worker.borrow_mut().on_sent(&router, call, token),
             None => {
                 // Under load a cluster may refuse thousands of calls a second.

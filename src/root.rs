@@ -8,7 +8,7 @@ use crate::log::follow_level;
 use crate::plugin::Plugin;
 use crate::reenter::REENTER;
 use pinroute_core::config;
-use pinroute_core::response::Response;
+use pinroute_core::response::{Headers, Response};
 use pinroute_core::time::Time;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -97,10 +97,10 @@ impl Context for Root {
             plugin.refresh();
             return;
         }
-        plugin.on_response(
-            token,
-            status.map_or(Response::Failed, |status| Response::Complete { status, body: &body }),
-        );
+        let wanted = status == Some(200) && plugin.worker.borrow().needs_answer_headers(token);
+        let headers = if wanted { host::call_headers() } else { Vec::new() };
+        let complete = |status| Response::Complete { status, body: &body, headers: Headers(&headers) };
+        plugin.on_response(token, status.map_or(Response::Failed, complete));
     }
 }
 

@@ -16,12 +16,13 @@ pub fn carry_out(router: &Router, verdict: &Verdict) -> bool {
             if !apply(router, route) {
                 // To go on would leave the choice of the address to the client.
                 log::error!("pinroute: Envoy refused to set the target of a request");
-                reject(&Rejection::TargetNotAllowed);
+                let rejection = Rejection::TargetNotAllowed;
+                reject(&rejection, rejection.status());
                 return false;
             }
         }
-        Verdict::Reject(rejection) => {
-            reject(rejection);
+        Verdict::Reject(rejection, status) => {
+            reject(rejection, *status);
             return false;
         }
         Verdict::Pass | Verdict::Continue(_) => {
@@ -32,12 +33,12 @@ pub fn carry_out(router: &Router, verdict: &Verdict) -> bool {
     true
 }
 
-/// Answers the request with an error.
+/// Answers the request with an error, under this status.
 #[cold]
-pub fn reject(rejection: &Rejection) {
+pub fn reject(rejection: &Rejection, status: u16) {
     log::debug!("pinroute: rejected: {}", rejection.body());
     metrics::count(Counter::Rejected(rejection.reason()));
-    host::answer(rejection.status(), &rejection.body());
+    host::answer(status, &rejection.body());
 }
 
 /// Sets the headers and the target of a route. Returns whether the target was set.
@@ -61,11 +62,15 @@ fn apply(router: &Router, route: &Route) -> bool {
             host::set_filter_state("envoy.upstream.dynamic_host", host) && port.as_ref().is_none_or(set_port)
         }
     };
+    for (name, value) in &route.host.headers {
+        host::set_request_header(name, value);
+    }
     // The owned headers that this route does not set.
     for name in router.owned_headers() {
         let is_shard_header =
             route.shard.is_some() && router.request_headers() && SHARD_HEADERS.contains(&&**name);
-        if !is_shard_header && target_header != Some(name) {
+        let is_from_answer = route.host.headers.iter().any(|(set, _)| set == name);
+        if !is_shard_header && !is_from_answer && target_header != Some(name) {
             host::remove_request_header(name);
         }
     }

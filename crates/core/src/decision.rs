@@ -1,6 +1,7 @@
 //! What is to be done with a request.
 
 use crate::hash::Digest;
+use crate::key::Key;
 use crate::live::value::Sourced;
 use crate::metrics::Counter;
 use crate::rejection::Rejection;
@@ -21,7 +22,7 @@ pub enum Decision<W> {
     Wait,
 }
 
-/// A GET request to make to the resolver. The adapter reports that it made the call, or that it could not.
+/// A request to make to the resolver. The adapter reports that it made the call, or that it could not.
 #[must_use]
 #[derive(Debug)]
 pub struct Call<W> {
@@ -31,10 +32,14 @@ pub struct Call<W> {
     pub authority: String,
     /// The path with its query.
     pub path: String,
+    /// The body, which makes it a POST request. Without one it is a GET request.
+    pub body: Option<String>,
+    /// More headers.
+    pub headers: Vec<(String, Vec<u8>)>,
     /// How long the response may take.
     pub timeout: Duration,
     /// The key, if a fallback may need it.
-    pub(crate) key: Option<Box<[u8]>>,
+    pub(crate) key: Option<Key<'static>>,
     /// Identifies what is asked, if answers are cached: a second request for the same joins the call.
     pub(crate) digest: Option<Digest>,
     /// The request that waits.
@@ -48,9 +53,9 @@ pub enum Verdict {
     Pass,
     /// Send it to its host.
     Route(Route),
-    /// Answer it with an error.
-    Reject(Rejection),
-    /// It cannot be routed, and `on_error: continue` passes it on, without the owned headers.
+    /// Answer it with an error, under this status.
+    Reject(Rejection, u16),
+    /// It cannot be routed, and an outcome passes it on, without the owned headers.
     Continue(Rejection),
 }
 
@@ -60,7 +65,7 @@ impl Verdict {
         let (first, second) = match self {
             Self::Pass => (Counter::Passed, None),
             Self::Route(_) => (Counter::Routed, None),
-            Self::Reject(rejection) => (Counter::Rejected(rejection.reason()), None),
+            Self::Reject(rejection, _) => (Counter::Rejected(rejection.reason()), None),
             Self::Continue(rejection) => (Counter::Continued(rejection.reason()), Some(Counter::Passed)),
         };
         std::iter::once(first).chain(second)

@@ -32,9 +32,10 @@ pub mod routes;
 pub mod shard;
 mod strategy;
 pub mod target;
+pub mod template;
 pub mod time;
 pub mod verify;
 pub mod worker;
 
-pub use resolve::response;
+pub use resolve::{answer, response};
 pub use strategy::index;

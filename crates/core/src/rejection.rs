@@ -13,8 +13,10 @@ pub enum Rejection {
     CalloutFailed,
     /// The resolver responded with this status instead of 200.
     ResolverStatus(u16),
-    /// The resolver's response names no host.
-    NoHostport,
+    /// Nobody owns the key: the resolver responded with this status.
+    NotFound(u16),
+    /// The resolver's response lacks something; holds what.
+    NoHostport(Cow<'static, str>),
     /// The target is malformed or not allowed.
     TargetNotAllowed,
     /// The worker has as many resolver calls in flight as it may have.
@@ -36,6 +38,8 @@ pub enum Reason {
     CalloutFailed,
     /// [`Rejection::ResolverStatus`]
     ResolverStatus,
+    /// [`Rejection::NotFound`]
+    NotFound,
     /// [`Rejection::NoHostport`]
     NoHostport,
     /// [`Rejection::TargetNotAllowed`]
@@ -50,11 +54,12 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MissingKey,
         Self::InvalidKey,
         Self::CalloutFailed,
         Self::ResolverStatus,
+        Self::NotFound,
         Self::NoHostport,
         Self::TargetNotAllowed,
         Self::Overloaded,
@@ -69,6 +74,7 @@ impl Reason {
             Self::InvalidKey => "invalid_key",
             Self::CalloutFailed => "callout_failed",
             Self::ResolverStatus => "resolver_status",
+            Self::NotFound => "not_found",
             Self::NoHostport => "no_hostport",
             Self::TargetNotAllowed => "target_not_allowed",
             Self::Overloaded => "overloaded",
@@ -86,7 +92,8 @@ impl Rejection {
             Self::InvalidKey(_) => Reason::InvalidKey,
             Self::CalloutFailed => Reason::CalloutFailed,
             Self::ResolverStatus(_) => Reason::ResolverStatus,
-            Self::NoHostport => Reason::NoHostport,
+            Self::NotFound(_) => Reason::NotFound,
+            Self::NoHostport(_) => Reason::NoHostport,
             Self::TargetNotAllowed => Reason::TargetNotAllowed,
             Self::Overloaded => Reason::Overloaded,
             Self::RouteConfig => Reason::RouteConfig,
@@ -98,7 +105,11 @@ impl Rejection {
     pub fn status(&self) -> u16 {
         match self {
             Self::MissingKey(_) | Self::InvalidKey(_) => 400,
-            Self::CalloutFailed | Self::ResolverStatus(_) | Self::NoHostport | Self::TargetNotAllowed => 502,
+            Self::CalloutFailed
+            | Self::ResolverStatus(_)
+            | Self::NotFound(_)
+            | Self::NoHostport(_)
+            | Self::TargetNotAllowed => 502,
             Self::Overloaded | Self::Disabled => 503,
             Self::RouteConfig => 500,
         }
@@ -110,8 +121,10 @@ impl Rejection {
             Self::MissingKey(name) => Cow::Owned(format!("missing {name}")),
             Self::InvalidKey(name) => Cow::Owned(format!("invalid {name}")),
             Self::CalloutFailed => Cow::Borrowed("resolver httpCall failed"),
-            Self::ResolverStatus(status) => Cow::Owned(format!("resolver returned {status}")),
-            Self::NoHostport => Cow::Borrowed("no hostport in resolver body"),
+            Self::ResolverStatus(status) | Self::NotFound(status) => {
+                Cow::Owned(format!("resolver returned {status}"))
+            }
+            Self::NoHostport(what) => Cow::Owned(format!("no {what} in resolver body")),
             Self::TargetNotAllowed => Cow::Borrowed("target not allowed"),
             Self::Overloaded => Cow::Borrowed("resolver overloaded"),
             Self::RouteConfig => Cow::Borrowed("the configuration of this route is wrong"),
@@ -122,10 +135,9 @@ impl Rejection {
     /// Whether the resolver failed, as opposed to having answered that the key has no host.
     pub(crate) fn is_resolver_failure(&self) -> bool {
         match self {
-            Self::CalloutFailed | Self::NoHostport | Self::Overloaded => true,
-            // 408 and 429 say that the resolver has no time, not that the key has no host.
-            Self::ResolverStatus(status) => *status >= 500 || matches!(status, 408 | 429),
-            Self::MissingKey(_)
+            Self::CalloutFailed | Self::NoHostport(_) | Self::Overloaded | Self::ResolverStatus(_) => true,
+            Self::NotFound(_)
+            | Self::MissingKey(_)
             | Self::InvalidKey(_)
             | Self::TargetNotAllowed
             | Self::RouteConfig

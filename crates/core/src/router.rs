@@ -1,6 +1,6 @@
 //! A compiled configuration. Requests are decided here.
 
-use crate::config::{CacheConfig, Config, OnError, Strategy};
+use crate::config::{self, CacheConfig, Config, Outcome, Outcomes, Strategy};
 use crate::decision::{Call, Decision, ReplyVerdict, Route, SHARD_HEADERS, Verdict};
 use crate::hash::{Digest, mix};
 use crate::key::{Key, KeyError, KeySource};
@@ -14,9 +14,10 @@ use crate::resolve::calls::{Caller, Overloaded, Pending};
 use crate::resolve::response::Response;
 use crate::strategy::hosts::HostTable;
 use crate::strategy::index::Index;
-use crate::strategy::resolve::Resolve;
+use crate::strategy::resolve::{Fallback, Rendered, Resolve};
 use crate::strategy::shuffle::Shuffle;
-use crate::target::{TargetKind, TargetRules};
+use crate::target::{Host, Refused, TargetKind, TargetRules};
+use crate::template::{Template, Values};
 use crate::time::Time;
 use crate::verify::Verify;
 use crate::worker::State;
@@ -54,7 +55,7 @@ pub struct Router {
     key: KeySource,
     path_prefix: Option<String>,
     strategy: Compiled,
-    on_error: OnError,
+    outcomes: Outcomes<CompiledOutcome>,
     passes_disabled: bool,
     verify: Option<Verify>,
     request_headers: bool,
@@ -65,9 +66,18 @@ pub struct Router {
 
 #[derive(Debug)]
 enum Compiled {
-    Resolve(Resolve),
+    Resolve(Box<Resolve>),
     Index(Index),
     Shuffle(Shuffle),
+    Template(TargetRules),
+}
+
+/// What happens to a request that is not routed.
+#[derive(Debug)]
+enum CompiledOutcome {
+    Reject(Option<u16>),
+    Continue,
+    Target(Arc<Host>),
 }
 
 impl Router {
@@ -93,11 +103,12 @@ impl Router {
         if config.request_headers && matches!(config.strategy, Strategy::ShuffleShard(_)) {
             SHARD_HEADERS.map(Arc::from).iter().for_each(&mut own);
         }
-        let mut rules = |kind: Option<TargetKind>| {
+        let called = config.verify.as_ref().and_then(|verify| verify.value.clone());
+        let mut rules = |kind: Option<TargetKind>, called: Option<Template>| {
             kind.iter().filter_map(TargetKind::header).for_each(&mut own);
-            TargetRules { kind, allowed: config.allowed_targets.clone() }
+            TargetRules { kind, allowed: config.allowed_targets.clone(), called }
         };
-        let main_rules = rules(config.target);
+        let main_rules = rules(config.target, called);
         let strategy = match config.strategy {
             Strategy::Index(index) => Compiled::Index(Index {
                 mode: index.mode,
@@ -105,22 +116,35 @@ impl Router {
                 id,
             }),
             Strategy::ShuffleShard(shuffle) => Compiled::Shuffle(Shuffle::new(shuffle, main_rules, id)),
+            Strategy::Template => Compiled::Template(main_rules),
             Strategy::Resolve(resolve, fallback) => {
-                let fallback = fallback.map(|fallback| Index {
-                    mode: fallback.index.mode,
-                    hosts: HostTable::new(fallback.index.hosts, rules(Some(fallback.target))),
-                    id: mix(id),
+                let fallback = fallback.map(|fallback| match fallback {
+                    config::Fallback::Index(index, target) => Fallback::Index(Index {
+                        mode: index.mode,
+                        hosts: HostTable::new(index.hosts, rules(Some(target), None)),
+                        id: mix(id),
+                    }),
+                    config::Fallback::Template(target) => Fallback::Template(rules(Some(target), None)),
                 });
-                Compiled::Resolve(Resolve::new(resolve, &config.key, main_rules, fallback))
+                resolve.answer.set_headers.iter().for_each(|(name, _)| own(name));
+                Compiled::Resolve(Box::new(Resolve::new(*resolve, main_rules, fallback)))
             }
         };
+        let outcomes = config.outcomes.map(|outcome| match outcome {
+            Outcome::Reject(status) => CompiledOutcome::Reject(status),
+            Outcome::Continue => CompiledOutcome::Continue,
+            Outcome::Target(target, host) => {
+                target.header().into_iter().for_each(&mut own);
+                CompiledOutcome::Target(host)
+            }
+        });
         Arc::new(Self {
             id,
             plugin,
             key: config.key,
             path_prefix: config.path_prefix,
             strategy,
-            on_error: config.on_error,
+            outcomes,
             passes_disabled,
             verify: config.verify,
             request_headers: config.request_headers,
@@ -148,7 +172,8 @@ impl Router {
 
     /// Whether responses matter.
     pub fn needs_reply(&self) -> bool {
-        self.response_headers || self.verify.is_some()
+        let drops = self.cache_config().is_some_and(|cache| !cache.drop_on.is_empty());
+        self.response_headers || self.verify.is_some() || drops
     }
 
     /// Whether decisions depend on the time.
@@ -159,7 +184,7 @@ impl Router {
     fn cache_config(&self) -> Option<&CacheConfig> {
         match &self.strategy {
             Compiled::Resolve(resolve) => resolve.cache.as_ref(),
-            Compiled::Index(_) | Compiled::Shuffle(_) => None,
+            Compiled::Index(_) | Compiled::Shuffle(_) | Compiled::Template(_) => None,
         }
     }
 
@@ -181,12 +206,16 @@ impl Router {
             return Decision::Verdict(Verdict::Pass);
         }
         if !is_enabled {
-            return Decision::Verdict(Verdict::Reject(Rejection::Disabled));
+            return Decision::Verdict(Verdict::Reject(Rejection::Disabled, Rejection::Disabled.status()));
         }
-        let header = self.key.header().and_then(|name| request.header(name));
-        let key = match self.key.extract(&path, header.as_deref()) {
+        let key = match self.key.extract(&path, |name| request.header(name)) {
             Ok(key) => key,
-            Err(error) => return Decision::Verdict(self.refuse(self.key_rejection(error))),
+            Err(KeyError::Missing(name)) => {
+                return Decision::Verdict(self.refuse(Rejection::MissingKey(name)));
+            }
+            Err(KeyError::Invalid(name)) => {
+                return Decision::Verdict(self.refuse(Rejection::InvalidKey(name)));
+            }
         };
         let mut values = self.values(live, request, worker);
         let routed = match &self.strategy {
@@ -195,11 +224,15 @@ impl Router {
             }
             Compiled::Index(index) => {
                 let count = index.count(&mut values, key.bytes());
-                index.route(&mut worker.hosts, key.bytes(), count)
+                index.route(&mut worker.hosts, &key, count)
+            }
+            Compiled::Template(rules) => {
+                let values = Values { key: Some(&key), ..Values::default() };
+                rules.host("", &values, true).map(|host| Route::to(Arc::new(host)))
             }
             Compiled::Shuffle(shuffle) => {
                 let numbers = shuffle.numbers(&mut values, key.bytes());
-                shuffle.route(&mut worker.shards, &mut worker.hosts, key.bytes(), &path, request, numbers)
+                shuffle.route(&mut worker.shards, &mut worker.hosts, &key, &path, request, numbers)
             }
         };
         Decision::Verdict(self.verdict(routed))
@@ -216,7 +249,7 @@ impl Router {
     ) -> Verdict {
         worker.recorder.count(Counter::ResolverError);
         let answer = self.settle(worker, call.digest, Err(Rejection::CalloutFailed), now);
-        self.conclude(worker, answer, call.digest, call.key.as_deref(), request, live)
+        self.conclude(worker, answer, call.digest, call.key.as_ref(), request, live)
     }
 
     /// A call has ended: the verdict on one of the requests that wait.
@@ -228,35 +261,62 @@ impl Router {
         live: &LiveValues,
     ) -> Verdict {
         let ResolvedAnswer { answer, key, digest } = resolved;
-        self.conclude(worker, answer.clone(), *digest, key.as_deref(), request, live)
+        self.conclude(worker, answer.clone(), *digest, key.as_ref(), request, live)
     }
 
     /// The headers of the response to a request that was routed were received.
     pub fn on_reply<W>(&self, worker: &mut Worker<W>, route: &Route, reply: &impl Reply) -> ReplyVerdict {
-        let Some(verify) = &self.verify else { return ReplyVerdict::Pass };
-        let name = reply.header(&verify.response_header);
-        if name.as_deref().is_some_and(|name| verify.is_right(&route.host, name)) || !reply.is_from_upstream()
-        {
+        let (is_wrong, is_unnamed) = match &self.verify {
+            None => (false, false),
+            Some(verify) => match reply.header(&verify.response_header) {
+                None => (false, true),
+                Some(name) => (!verify.is_right(&route.host, &name), false),
+            },
+        };
+        let is_dropped = route.answer.is_some() && self.drops_on(reply);
+        // Envoy's own replies do not count.
+        if !(is_wrong || is_unnamed || is_dropped) || !reply.is_from_upstream() {
             return ReplyVerdict::Pass;
         }
-        if name.is_none() {
-            worker.recorder.count(Counter::Unverified);
-            return ReplyVerdict::Pass;
-        }
-        worker.recorder.count(Counter::Misrouted);
-        if let Some(digest) = route.answer {
+        if let (true, Some(digest)) = (is_wrong || is_dropped, route.answer) {
             worker.answers.remove(self.id, digest, &route.host);
         }
-        ReplyVerdict::WrongHost
+        if is_unnamed {
+            worker.recorder.count(Counter::Unverified);
+        }
+        if is_wrong {
+            worker.recorder.count(Counter::Misrouted);
+            return ReplyVerdict::WrongHost;
+        }
+        ReplyVerdict::Pass
+    }
+
+    /// Whether a response says that the host does not own the key.
+    fn drops_on(&self, reply: &impl Reply) -> bool {
+        let drop_on = self.cache_config().map(|cache| cache.drop_on.as_slice()).unwrap_or_default();
+        !drop_on.is_empty()
+            && reply.header(":status").is_some_and(|status| {
+                std::str::from_utf8(&status)
+                    .ok()
+                    .and_then(|status| status.parse().ok())
+                    .is_some_and(|status| drop_on.contains(&status))
+            })
     }
 
     /// What a response decides.
-    fn answer(&self, response: Response<'_>) -> Answer {
+    fn answer(&self, response: Response<'_>, key: Option<&Key<'_>>) -> Answer {
         match &self.strategy {
-            Compiled::Resolve(resolve) => resolve.answer(response),
+            Compiled::Resolve(resolve) => resolve.answer(response, key),
             // Only `resolve` makes calls.
-            Compiled::Index(_) | Compiled::Shuffle(_) => Err(Rejection::CalloutFailed),
+            Compiled::Index(_) | Compiled::Shuffle(_) | Compiled::Template(_) => {
+                Err(Rejection::CalloutFailed)
+            }
         }
+    }
+
+    /// Whether the headers of a resolver's response are wanted.
+    fn needs_answer_headers(&self) -> bool {
+        matches!(&self.strategy, Compiled::Resolve(resolve) if resolve.answer.needs_headers())
     }
 
     #[allow(clippy::too_many_arguments)] // Each is needed, and no two belong together.
@@ -270,13 +330,27 @@ impl Router {
         now: Time,
         waiting: impl FnOnce() -> W,
     ) -> Decision<W> {
-        let digest = resolve.cache.as_ref().map(|_| self.digest(worker, key, request, live));
+        let unfit = || Decision::Verdict(self.refuse(Rejection::InvalidKey(self.key.name())));
+        // What does not fit is found before anything is called.
+        let (true, Ok(rendered)) = (resolve.fits(key), resolve.render_early(key, request)) else {
+            return unfit();
+        };
+        let digest = resolve.cache.as_ref().map(|_| {
+            let number = self.number(worker, key, request, live);
+            resolve.digest(&worker.digester, number, key, rendered.as_ref())
+        });
         if let Some(digest) = digest {
             let (answer, counter) = worker.answers.get(self.id, digest, now);
             worker.recorder.count(counter);
             if let Some(answer) = answer {
-                let key = Some(key.bytes());
-                return Decision::Verdict(self.conclude(worker, answer, Some(digest), key, request, live));
+                return Decision::Verdict(self.conclude(
+                    worker,
+                    answer,
+                    Some(digest),
+                    Some(key),
+                    request,
+                    live,
+                ));
             }
         }
         match worker.calls.join(self.caller(), digest, resolve.max_in_flight) {
@@ -286,35 +360,41 @@ impl Router {
                 Decision::Wait
             }
             Ok(None) => {
-                let key_bytes = resolve.fallback.as_ref().map(|_| key.bytes().into());
+                let Some(Rendered { path, body, headers }) =
+                    rendered.or_else(|| resolve.render(key, request).ok())
+                else {
+                    return unfit();
+                };
                 Decision::Call(Call {
                     cluster: resolve.cluster.clone(),
                     authority: resolve.authority.clone(),
-                    path: resolve.path(key),
+                    path,
+                    body,
+                    headers,
                     timeout: resolve.timeout,
-                    key: key_bytes,
+                    key: resolve.keeps_key().then(|| key.clone().into_owned()),
                     digest,
                     waiting: waiting(),
                 })
             }
             Err(Overloaded) => {
                 let answer = self.settle(worker, digest, Err(Rejection::Overloaded), now);
-                Decision::Verdict(self.conclude(worker, answer, digest, Some(key.bytes()), request, live))
+                Decision::Verdict(self.conclude(worker, answer, digest, Some(key), request, live))
             }
         }
     }
 
-    /// Identifies what is asked: the key as it is sent, and the live number of hosts, because a change of that number
-    /// changes which host owns a key.
-    fn digest<W>(
+    /// Identifies what an answer depends on beside what is sent: the configuration, the live number of hosts, because a
+    /// change of that number changes which host owns a key, and the generation of the caches.
+    fn number<W>(
         &self,
         worker: &mut Worker<W>,
         key: &Key<'_>,
         request: &impl Request,
         live: &LiveValues,
-    ) -> Digest {
+    ) -> u64 {
         let replicas = self.values(live, request, worker).number(Number::Replicas, key.bytes(), 0).value;
-        worker.digester.digest(self.id ^ mix(replicas.into()), key.as_parameter().as_bytes())
+        self.id ^ mix(u64::from(replicas) ^ live.cache_generation())
     }
 
     /// Caches an answer, if there is a cache. Returns the answer to use.
@@ -331,7 +411,7 @@ impl Router {
         worker: &mut Worker<W>,
         answer: Answer,
         digest: Option<Digest>,
-        key: Option<&[u8]>,
+        key: Option<&Key<'_>>,
         request: &impl Request,
         live: &LiveValues,
     ) -> Verdict {
@@ -339,9 +419,21 @@ impl Router {
             Ok(host) => return Verdict::Route(Route { answer: digest, ..Route::to(host) }),
             Err(rejection) => rejection,
         };
-        if let (Compiled::Resolve(Resolve { fallback: Some(index), .. }), Some(key)) = (&self.strategy, key) {
-            let count = index.count(&mut self.values(live, request, worker), key);
-            if let Ok(route) = index.route(&mut worker.hosts, key, count) {
+        if let (Compiled::Resolve(resolve), Some(key)) = (&self.strategy, key)
+            && let Some(fallback) = &resolve.fallback
+            && !matches!(rejection, Rejection::NotFound(_))
+        {
+            let routed = match fallback {
+                Fallback::Index(index) => {
+                    let count = index.count(&mut self.values(live, request, worker), key.bytes());
+                    index.route(&mut worker.hosts, key, count)
+                }
+                Fallback::Template(rules) => {
+                    let values = Values { key: Some(key), ..Values::default() };
+                    rules.host("", &values, true).map(|host| Route::to(Arc::new(host)))
+                }
+            };
+            if let Ok(route) = routed {
                 return Verdict::Route(route);
             }
         }
@@ -362,30 +454,38 @@ impl Router {
         RequestValues::new(live, namespace, request, &mut worker.metadata, &mut worker.recorder)
     }
 
-    fn verdict(&self, routed: Result<Route, Rejection>) -> Verdict {
-        routed.map_or_else(|rejection| self.refuse(rejection), Verdict::Route)
+    fn verdict(&self, routed: Result<Route, Refused>) -> Verdict {
+        match routed {
+            Ok(route) => Verdict::Route(route),
+            Err(Refused::Key) => self.refuse(Rejection::InvalidKey(self.key.name())),
+            Err(Refused::NotAllowed) => self.refuse(Rejection::TargetNotAllowed),
+        }
     }
 
     #[cold]
     fn refuse(&self, rejection: Rejection) -> Verdict {
-        match self.on_error {
-            OnError::Reject => Verdict::Reject(rejection),
-            OnError::Continue => Verdict::Continue(rejection),
-        }
-    }
-
-    fn key_rejection(&self, error: KeyError) -> Rejection {
-        let name = self.key.name().into_owned();
-        match error {
-            KeyError::Missing => Rejection::MissingKey(name),
-            KeyError::Invalid => Rejection::InvalidKey(name),
+        let Outcomes { missing_key, not_found, error } = &self.outcomes;
+        let outcome = match &rejection {
+            // A client's mistake stays one.
+            Rejection::InvalidKey(_) => &CompiledOutcome::Reject(None),
+            Rejection::MissingKey(_) => missing_key,
+            Rejection::NotFound(_) => not_found,
+            _ => error,
+        };
+        match outcome {
+            CompiledOutcome::Reject(status) => {
+                let status = status.unwrap_or_else(|| rejection.status());
+                Verdict::Reject(rejection, status)
+            }
+            CompiledOutcome::Continue => Verdict::Continue(rejection),
+            CompiledOutcome::Target(host) => Verdict::Route(Route::to(Arc::clone(host))),
         }
     }
 
     /// Whether the path matters. To read it costs a call to the host.
     fn needs_path(&self) -> bool {
         let picks_by_path = matches!(&self.strategy, Compiled::Shuffle(shuffle) if shuffle.needs_path());
-        picks_by_path || self.path_prefix.is_some() || self.key.header().is_none()
+        picks_by_path || self.path_prefix.is_some() || self.key.needs_path()
     }
 }
 
@@ -397,6 +497,11 @@ impl<W> Worker<W> {
         self.calls.add(token, Pending { owner, caller, key, digest, waiting: vec![waiting] });
     }
 
+    /// Whether the headers of the response to this call are wanted.
+    pub fn needs_answer_headers(&self, token: u32) -> bool {
+        self.calls.owner(token).is_some_and(|router| router.needs_answer_headers())
+    }
+
     /// A resolver call has ended. `None` if the token is unknown.
     pub fn on_response(&mut self, token: u32, response: Response<'_>, now: Time) -> Option<Resolved<W>> {
         let Pending { owner: router, key, digest, waiting, .. } = self.calls.remove(token)?;
@@ -405,7 +510,7 @@ impl<W> Worker<W> {
             Response::Complete { status: 504, .. } => Counter::ResolverTimeout,
             Response::Complete { .. } | Response::Failed => Counter::ResolverError,
         });
-        let answer = router.settle(self, digest, router.answer(response), now);
+        let answer = router.settle(self, digest, router.answer(response, key.as_ref()), now);
         Some(Resolved { router, waiting, answer: ResolvedAnswer { answer, key, digest } })
     }
 }

@@ -15,10 +15,10 @@ const CASES: &[(&str, &str)] = &[
     ("null", "the configuration: got null; allowed: an object"),
     (r#"{"keys":{}}"#, "keys: unknown field; allowed: FIELDS"),
     (r#"{"key":"client_id"}"#, r#"key: got "client_id"; allowed: an object"#),
-    (r#"{"key":{}}"#, "key: got none of its fields; allowed: exactly one of KEYS"),
+    (r#"{"key":{}}"#, "key: got none of its fields; allowed: exactly one of SOURCES"),
     (
         r#"{"key":{"query":"a","header":"b"}}"#,
-        "key.header: got both `query` and `header`; allowed: exactly one of KEYS",
+        "key.header: got both `query` and `header`; allowed: exactly one of SOURCES",
     ),
     (r#"{"key":{"param":"a"}}"#, "key.param: unknown field; allowed: KEYS"),
     (r#"{"key":{"query":5}}"#, "key.query: got 5; allowed: a query parameter's name as it stands in a URL"),
@@ -78,7 +78,7 @@ const CASES: &[(&str, &str)] = &[
     (r#"{"resolve":{"cache":true}}"#, "resolve.cache: got true; allowed: an object"),
     (
         r#"{"resolve":{"cache":{"size":1}}}"#,
-        "resolve.cache.size: unknown field; allowed: ttl, max_entries, negative_ttl, stale_if_error",
+        "resolve.cache.size: unknown field; allowed: ttl, max_entries, negative_ttl, stale_if_error, drop_on",
     ),
     (r#"{"resolve":{"cache":{"ttl":"0s"}}}"#, r#"resolve.cache.ttl: got "0s"; allowed: DURATION"#),
     (
@@ -95,20 +95,20 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"resolve":{"retries":3}}"#,
-        "resolve.retries: unknown field; allowed: cluster, authority, path, query, timeout, cache, max_in_flight",
+        "resolve.retries: unknown field; allowed: cluster, authority, path, query, headers, forward_headers, body, answer, set_headers, not_found, timeout, cache, max_in_flight",
     ),
     (
         r#"{"resolve":{},"index":{}}"#,
-        "index: got both `resolve` and `index`; allowed: exactly one of resolve, index, shuffle_shard",
+        "index: got both `resolve` and `index`; allowed: exactly one of resolve, index, shuffle_shard, template",
     ),
-    (r#"{"fallback":{}}"#, "fallback: `index` is missing; allowed: an object with index and target"),
+    (r#"{"fallback":{}}"#, "fallback: got none of its fields; allowed: exactly one of index, template"),
     (
         r#"{"fallback":{"index":{"replicas":2}}}"#,
         "fallback.target: the field is missing; allowed: a target with exactly one of TARGETS",
     ),
     (
         r#"{"fallback":{"index":{},"target":{"authority":"{hostport}"}}}"#,
-        r#"fallback.target.authority: got "{hostport}" with the unknown placeholder {hostport}; allowed: a text with {index}"#,
+        r#"fallback.target.authority: got "{hostport}" with the unknown placeholder {hostport}; allowed: a text with one of {index}, {key}"#,
     ),
     (
         r#"{"index":{"hosts":["a:1"]},"fallback":{"index":{}}}"#,
@@ -132,11 +132,11 @@ const CASES: &[(&str, &str)] = &[
     (r#"{"index":{"hosts":["a"]}}"#, r#"index.hosts[0]: got "a"; allowed: host:port"#),
     (
         r#"{"index":{"hosts":["a:1"]},"target":{"authority":"{index}:1"}}"#,
-        r#"target.authority: got "{index}:1" with the unknown placeholder {index}; allowed: a text with {host}"#,
+        r#"target.authority: got "{index}:1" with the unknown placeholder {index}; allowed: RESOLVED"#,
     ),
     (
         r#"{"shuffle_shard":{"size":2}}"#,
-        "shuffle_shard.size: unknown field; allowed: total_hosts, shard_size, algorithm, base, hosts, pick, seed",
+        "shuffle_shard.size: unknown field; allowed: total_hosts, shard_size, algorithm, base, hosts, names, pick, seed",
     ),
     (r#"{"shuffle_shard":{"total_hosts":"8"}}"#, r#"shuffle_shard.total_hosts: got "8"; allowed: COUNT"#),
     (r#"{"shuffle_shard":{"shard_size":2.5}}"#, "shuffle_shard.shard_size: got 2.5; allowed: COUNT"),
@@ -217,28 +217,22 @@ const CASES: &[(&str, &str)] = &[
     (r#"{"target":{}}"#, "target: got none of its fields; allowed: exactly one of TARGETS"),
     (
         r#"{"target":{"authority":"server-{index}:80"}}"#,
-        r#"target.authority: got "server-{index}:80" with the unknown placeholder {index}; allowed: a text with {hostport}"#,
+        r#"target.authority: got "server-{index}:80" with the unknown placeholder {index}; allowed: RESOLVED"#,
     ),
-    (
-        r#"{"target":{"authority":"server:80"}}"#,
-        r#"target.authority: got "server:80"; allowed: a text with {hostport}"#,
-    ),
+    (r#"{"target":{"authority":"server:80"}}"#, r#"target.authority: got "server:80"; allowed: RESOLVED"#),
     (
         r#"{"target":{"authority":"{hostport"}}"#,
-        r#"target.authority: got "{hostport" with a brace without its partner; allowed: a text with {hostport}"#,
+        r#"target.authority: got "{hostport" with a brace without its partner; allowed: RESOLVED"#,
     ),
     (
         r#"{"target":{"authority":"a b {hostport}"}}"#,
-        r#"target.authority: got "a b {hostport}"; allowed: a text with {hostport} that is well-formed once the placeholder is replaced"#,
+        r#"target.authority: got "a b {hostport}"; allowed: WELL"#,
     ),
     (
         r#"{"target":{"authority":"{hostport}","dynamic_host":"{hostport}"}}"#,
         "target.dynamic_host: got both `authority` and `dynamic_host`; allowed: exactly one of TARGETS",
     ),
-    (
-        r#"{"target":{"dynamic_host":"x"}}"#,
-        r#"target.dynamic_host: got "x"; allowed: a text with {hostport}"#,
-    ),
+    (r#"{"target":{"dynamic_host":"x"}}"#, r#"target.dynamic_host: got "x"; allowed: RESOLVED"#),
     (
         r#"{"target":{"header":{"name":"x-a"}}}"#,
         "target.header: `name` or `value` is missing; allowed: an object with both name and value",
@@ -249,12 +243,9 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"target":{"header":{"name":"x-a","value":"a\r\n{hostport}"}}}"#,
-        r#"target.header.value: got "a\r\n{hostport}"; allowed: a text with {hostport} that is well-formed once the placeholder is replaced"#,
+        r#"target.header.value: got "a\r\n{hostport}"; allowed: WELL"#,
     ),
-    (
-        r#"{"target":{"authority":"{hostport}0"}}"#,
-        r#"target.authority: got "{hostport}0"; allowed: a text with {hostport} that is well-formed once the placeholder is replaced"#,
-    ),
+    (r#"{"target":{"authority":"{hostport}0"}}"#, r#"target.authority: got "{hostport}0"; allowed: WELL"#),
     (r#"{"target":{"authority":true}}"#, "target.authority: got true; allowed: a text"),
     (r#"{"allowed_targets":"a:80"}"#, r#"allowed_targets: got "a:80"; allowed: a list"#),
     (r#"{"allowed_targets":[]}"#, "allowed_targets: got []; allowed: a list of at least one host:port"),
@@ -264,7 +255,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"allowed_targets":["http://a:80"]}"#,
-        r#"allowed_targets[0]: got "http://a:80"; allowed: host:port with `*` for part of a label, but a host has letters, digits, `-`, `_`, `.` and `*` only"#,
+        r#"allowed_targets[0]: got "http://a:80"; allowed: host:port with `*` for part of a label, but a host has letters, digits, `-`, `_`, `.` and `*` only, a name also `|`"#,
     ),
     (
         r#"{"allowed_targets":["a:99999"]}"#,
@@ -274,7 +265,10 @@ const CASES: &[(&str, &str)] = &[
         r#"{"allowed_targets":["a:08081"]}"#,
         r#"allowed_targets[0]: got "a:08081"; allowed: host:port with `*` for part of a label, but a port is a number from 1 to 65535"#,
     ),
-    (r#"{"on_error":"ignore"}"#, r#"on_error: got "ignore"; allowed: reject or continue"#),
+    (
+        r#"{"on_error":"ignore"}"#,
+        r#"on_error: got "ignore"; allowed: reject, continue, or an object with one of reject and target"#,
+    ),
     (
         r#"{"on_error":{"a":[1,null]}}"#,
         "on_error.a[1]: got null; allowed: a value; to use the default, leave the field out",
@@ -333,7 +327,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"verify":{"response_header":"x-host","value":"same"}}"#,
-        r#"verify.value: got "same"; allowed: a text with {hostport}"#,
+        r#"verify.value: got "same"; allowed: RESOLVED"#,
     ),
     (
         r#"{"verify":{"response_header":"x-host","value":"{hostport}"},
@@ -372,16 +366,134 @@ const CASES: &[(&str, &str)] = &[
         r#"{"shuffle_shard":{"hosts":["[2001:db8::1]:1","b:1","[2001:DB8:0::1]:1"]}}"#,
         r#"shuffle_shard.hosts[2]: got "[2001:DB8:0::1]:1", a host that was listed before; allowed: each host once, in one spelling"#,
     ),
+    (r#"{"template":{}}"#, "target: the field is missing; allowed: a target with exactly one of TARGETS"),
+    (
+        r#"{"template":{},"target":{"authority":"server:80"}}"#,
+        r#"target.authority: got "server:80"; allowed: a text with {key}"#,
+    ),
+    (
+        r#"{"template":{},"target":{"authority":"{key}"}}"#,
+        "allowed_targets: is missing beside a target that is the key itself; allowed: a list of at least one host:port",
+    ),
+    (
+        r#"{"key":{"host":"{a}{b}.test"},"template":{},"target":{"authority":"{a}:80"}}"#,
+        r#"key.host: got "{a}{b}.test" with two of `{name}` and `*` without a text between them; allowed: a pattern such as `{key}-*`"#,
+    ),
+    (r#"{"key":{"path":"x/{key}"}}"#, r#"key.path: got "x/{key}"; allowed: a pattern that starts with `/`"#),
+    (
+        r#"{"key":{"path_segment":1,"match":"{key}-*"}}"#,
+        "key.match: has no effect here; allowed: only with `query`, `header` and `cookie`",
+    ),
+    (r#"{"key":{"first":[]}}"#, "key.first: got 0 sources; allowed: 1 to 16 sources"),
+    (
+        r#"{"key":{"first":[{"query":"a"},{"parts":{}}]}}"#,
+        "key.first[1]: nests `first` or `parts`; allowed: sources only",
+    ),
+    (
+        r#"{"key":{"first":[{"query":"a"},{"cookie":"b","match":"{x}-*"}]}}"#,
+        "key.first[1]: gives x and the first source gives key; allowed: the same names in each source",
+    ),
+    (
+        r#"{"key":{"query":"a","parts":{"x":{"query":"b"}}}}"#,
+        "key: got a source beside `first` or `parts`; allowed: one of them",
+    ),
+    (
+        r#"{"key":{"parts":{"x-y":{"query":"b"}}}}"#,
+        r#"key.parts.x-y: got "x-y"; allowed: a name of letters, digits and `_` that begins with none of the digits"#,
+    ),
+    (
+        r#"{"key":{"parts":{"x":{"query":"b","match":"{c}-{d}"}}}}"#,
+        "key.parts.x: got a pattern with 2 names; allowed: a pattern with one name",
+    ),
+    (
+        r#"{"key":{"host":"{a}-{b}.test"},"shuffle_shard":{"algorithm":"lua_djb2"}}"#,
+        "shuffle_shard.algorithm: got a key of several parts: a, b; allowed: lua_djb2 only with a key of one part",
+    ),
+    (
+        r#"{"key":{"host":"{a}-{b}.test"},"shuffle_shard":{},"runtime":{"rtds":{}}}"#,
+        "runtime: got a key of several parts: a, b; allowed: sizes of shards by key only with a key of one part",
+    ),
+    (
+        r#"{"key":{"host":"{host}.test"},"resolve":{},"target":{"authority":"{host}:80"}}"#,
+        r#"target.authority: got "{host}:80" with {host}, which is a part of the key too; allowed: another name for the part of the key"#,
+    ),
+    (
+        r#"{"resolve":{"path":"/a/{key}","query":"id"}}"#,
+        "resolve.query: has no effect here: the path or the body carries the key; allowed: only where neither does",
+    ),
+    (
+        r#"{"resolve":{"path":"/a/{id}"}}"#,
+        r#"resolve.path: got "/a/{id}" with the unknown placeholder {id}; allowed: a text, with {key} or without"#,
+    ),
+    (
+        r#"{"resolve":{"headers":{"Host":"x"}}}"#,
+        r#"resolve.headers.Host: got "Host"; allowed: a header's name, but not one of HTTP's own"#,
+    ),
+    (
+        r#"{"resolve":{"headers":{"x-a":"b\r\nc"}}}"#,
+        "resolve.headers.x-a: has characters other than visible ASCII; allowed: visible ASCII",
+    ),
+    (
+        r#"{"resolve":{"forward_headers":["x-a"],"set_headers":{"X-A":"/a"}}}"#,
+        r#"resolve.set_headers: got "x-a", which stands in `resolve.forward_headers` too; allowed: each header in one of them"#,
+    ),
+    (
+        r#"{"resolve":{"answer":{"hostport":"a"}}}"#,
+        r#"resolve.answer.hostport: got "a"; allowed: a JSON pointer such as /a/b, text, or an object with header"#,
+    ),
+    (
+        r#"{"resolve":{"answer":{"hostport":"text","name":"text"}}}"#,
+        "resolve.answer: got none of them, or fields that exclude each other; allowed: hostport, or host with or without port, or name",
+    ),
+    (
+        r#"{"resolve":{"answer":{"name":"text"}}}"#,
+        "target: the field is missing; allowed: a target with exactly one of TARGETS",
+    ),
+    (
+        r#"{"resolve":{"not_found":[200]}}"#,
+        "resolve.not_found[0]: got 200; allowed: a whole number from 201 to 599",
+    ),
+    (
+        r#"{"resolve":{"cache":{"drop_on":[42]}}}"#,
+        "resolve.cache.drop_on[0]: got 42; allowed: a whole number from 200 to 599",
+    ),
+    (
+        r#"{"on_missing_key":{"reject":200}}"#,
+        "on_missing_key.reject: got 200; allowed: a whole number from 400 to 599",
+    ),
+    (
+        r#"{"on_not_found":{"target":{"authority":"a b"}}}"#,
+        r#"on_not_found.target.authority: got "a b"; allowed: a host, with or without a port"#,
+    ),
+    (
+        r#"{"on_error":{"target":{"authority":"s-{key}:1"}}}"#,
+        r#"on_error.target.authority: got "s-{key}:1"; allowed: a text without placeholders"#,
+    ),
+    (
+        r#"{"template":{},"target":{"authority":"s-{key}:1"},"on_not_found":"reject"}"#,
+        "on_not_found: has no effect here; allowed: only with `resolve`",
+    ),
+    (
+        r#"{"index":{"names":["a b"]},"target":{"header":{"name":"x-a","value":"{name}"}}}"#,
+        r#"index.names[0]: got "a b"; allowed: a name of 1 to 128 letters, digits and `._|-`"#,
+    ),
+    (
+        r#"{"index":{"hosts":["a:1"]},"target":{"authority":"{host}:2"}}"#,
+        r#"target.authority: got "{host}:2" with {host} and without {port}; allowed: both, or {hostport}"#,
+    ),
 ];
 
 /// Texts that recur in the messages.
 const SHORTHANDS: &[(&str, &str)] = &[
     (
         "FIELDS",
-        "key, path_prefix, resolve, index, shuffle_shard, target, allowed_targets, on_error, allow_untouched, fallback, verify, request_headers, response_headers, metadata, runtime, membership, per_route",
+        "key, path_prefix, resolve, index, shuffle_shard, template, target, allowed_targets, on_missing_key, on_not_found, on_error, allow_untouched, fallback, verify, request_headers, response_headers, metadata, runtime, membership, per_route",
     ),
     ("TARGETS", "authority, dynamic_host, header"),
-    ("KEYS", "query, header, cookie, path_segment"),
+    ("SOURCES", "query, header, cookie, path_segment, host, path, first, parts"),
+    ("KEYS", "query, header, cookie, path_segment, host, path, match, first, parts"),
+    ("RESOLVED", "a text with one of {hostport}, {host}, {port}, {key}"),
+    ("WELL", "a text that is well-formed once its placeholders are replaced"),
     ("COUNT", "a whole number from 1 to 65536"),
     ("DURATION", r#"a duration such as "1s", "0.25s" or "250ms", from 1ms to 3600s"#),
 ];

@@ -1,5 +1,6 @@
 //! What is measured, by time (`core.rs`) and by instructions (`instructions.rs`).
 
+use pinroute_core::answer::AnswerConfig;
 use pinroute_core::config;
 use pinroute_core::decision::Decision;
 use pinroute_core::live::compile::{Compiled, Compiler};
@@ -7,7 +8,7 @@ use pinroute_core::live::snapshot::Snapshot;
 use pinroute_core::live::value::Scalar;
 use pinroute_core::live::values::LiveValues;
 use pinroute_core::request::{Property, Request};
-use pinroute_core::response::{Response, hostport};
+use pinroute_core::response::{Headers, Response};
 use pinroute_core::router::{Router, Worker};
 use pinroute_core::shard::{Algorithm, Assigner, Hosts, Scratch};
 use pinroute_core::time::Time;
@@ -131,7 +132,7 @@ impl State {
         let Self { router, worker, live } = self;
         if let Decision::Call(call) = router.on_request(worker, head, live, Time::default(), || ()) {
             worker.on_sent(router, call, 1);
-            let response = Response::Complete { status: 200, body: ANSWER };
+            let response = Response::Complete { status: 200, body: ANSWER, headers: Headers::default() };
             let resolved = worker.on_response(1, response, Time::default()).unwrap();
             black_box(resolved.router.on_resolved(worker, &resolved.answer, head, live));
         }
@@ -157,7 +158,8 @@ fn resolve_new() -> Work {
 
 /// The resolver's response.
 fn answer() -> Work {
-    Box::new(|| drop(black_box(hostport(black_box(ANSWER)))))
+    let config = AnswerConfig::default();
+    Box::new(move || drop(black_box(config.read(black_box(ANSWER), Headers::default()))))
 }
 
 fn compiler() -> impl FnMut() -> Compiled {

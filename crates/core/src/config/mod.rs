@@ -3,10 +3,14 @@
 //! `wire` is what users write, `validated` what the rest of the crate uses. An error names the path of the field,
 //! the offending value and what is allowed.
 
+mod call;
 mod error;
+mod keys;
+mod rules;
 mod scalar;
 #[cfg(feature = "schema")]
 mod schema;
+mod targets;
 pub(crate) mod unique;
 mod validate;
 mod validated;
@@ -16,8 +20,9 @@ pub use error::ConfigError;
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use validated::{
-    AdminConfig, CacheConfig, Config, Fallback, Hosts, IndexConfig, MembershipConfig, OnError, Pick,
-    PluginConfig, ResolveConfig, RtdsConfig, RuntimeConfig, RuntimeSource, ShuffleConfig, Strategy,
+    AdminConfig, CacheConfig, CallConfig, Config, Fallback, Hosts, IndexConfig, Listed, MembershipConfig,
+    Outcome, Outcomes, Pick, PluginConfig, ResolveConfig, RtdsConfig, RuntimeConfig, RuntimeSource,
+    ShuffleConfig, Strategy,
 };
 
 use crate::protobuf::struct_to_json;

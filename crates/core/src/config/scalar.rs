@@ -1,6 +1,5 @@
 //! The kinds of value that a field may have, each with its rule and what an error says is allowed.
 
-use super::validated::OnError;
 use crate::authority;
 use crate::shard::Algorithm;
 use crate::strategy::index::IndexMode;
@@ -135,13 +134,16 @@ text!(
     SettableHeader,
     "a header's name, but not one of HTTP's own",
     "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
-    |name| {
-        let http: [&str; 7] =
-            ["host", "connection", "content-length", "transfer-encoding", "te", "upgrade", "keep-alive"];
-        is_token(name) && !http.iter().any(|own| own.eq_ignore_ascii_case(name))
-    }
+    is_settable
 );
 
+text!(
+    /// The name of a request header that is read.
+    RequestHeader,
+    "a header's name",
+    "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+    is_token
+);
 text!(
     /// The name of a response header.
     ResponseHeader,
@@ -156,6 +158,13 @@ text!(
     "^[^\\x00-\\x20/?#@\\\\|\\x7f]{1,100}$",
     authority::is_valid
 );
+
+/// Whether a request header of this name may be set.
+pub fn is_settable(name: &str) -> bool {
+    let http: [&str; 7] =
+        ["host", "connection", "content-length", "transfer-encoding", "te", "upgrade", "keep-alive"];
+    is_token(name) && !http.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
 
 /// A token in the sense of RFC 9110.
 fn is_token(text: &str) -> bool {
@@ -208,13 +217,6 @@ choice!(
     AlgorithmName: Algorithm, "rendezvous or lua_djb2", {
         "rendezvous" => Algorithm::Rendezvous,
         "lua_djb2" => Algorithm::LuaDjb2,
-    }
-);
-choice!(
-    /// How to handle a request that cannot be routed.
-    OnErrorName: OnError, "reject or continue", {
-        "reject" => OnError::Reject,
-        "continue" => OnError::Continue,
     }
 );
 /// A whole number within a range. Protobuf's Struct has no integers, so `2.0` is a whole number too.

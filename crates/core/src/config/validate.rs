@@ -1,27 +1,28 @@
 //! From a configuration as users write it to a validated one: defaults, and the rules between fields.
 
 use super::error::ConfigError;
-use super::scalar::{Authority, Text};
+use super::rules::{Result, at_most_one, exactly_one, single_part};
+use super::scalar::Text;
+use super::targets::{Gives, missing_target, outcome, target};
 use super::validated::{
-    AdminConfig, CacheConfig, Config, Fallback, Hosts, IndexConfig, MembershipConfig, OnError, Pick,
-    PluginConfig, ResolveConfig, RtdsConfig, RuntimeConfig, RuntimeSource, ShuffleConfig, Strategy,
+    AdminConfig, Config, Fallback, Hosts, IndexConfig, Listed, MembershipConfig, Outcome, Outcomes, Pick,
+    PluginConfig, RtdsConfig, RuntimeConfig, RuntimeSource, ShuffleConfig, Strategy,
 };
 use super::wire;
-use crate::authority::of_cluster;
 use crate::decision::SHARD_HEADERS;
-use crate::key::KeySource;
+use crate::key::{KeySource, Place};
+use crate::resolve::answer::Wanted;
 use crate::shard::Algorithm;
+use crate::strategy::index::IndexMode;
 use crate::target::allowed::AllowedTargets;
 use crate::target::host_port::HostPort;
-use crate::target::template::{Placeholder, Template, TemplateError};
 use crate::target::{TargetKind, TargetRules};
+use crate::template::{Fit, Slot};
 use crate::verify::Verify;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-type Result<T> = std::result::Result<T, ConfigError>;
 
 /// The defaults of the seeds' scripts.
 const DEFAULT_TOTAL_HOSTS: u32 = 8;
@@ -30,15 +31,17 @@ const DEFAULT_SHARD_SIZE: u32 = 2;
 /// The most hosts that may be listed by name.
 const MAX_NAMES: usize = 10_000;
 
-const TARGETS: &str = "authority, dynamic_host, header";
-
 /// Validates a plugin's configuration.
 pub fn plugin(mut document: wire::Document) -> Result<PluginConfig> {
     let (runtime, membership) = (document.runtime.take(), document.membership.take());
     let per_route = document.per_route.take();
     let is_empty = document.is_empty() && runtime.is_none() && membership.is_none() && per_route.is_none();
+    let config = config(document, is_empty)?;
+    if runtime.is_some() && matches!(config.strategy, Strategy::ShuffleShard(_)) {
+        single_part(&config.key, "runtime", "sizes of shards by key")?;
+    }
     Ok(PluginConfig {
-        config: config(document, is_empty)?,
+        config,
         per_route: per_route.map(|namespace| namespace.0),
         runtime: runtime.map(self::runtime).transpose()?,
         membership: membership.map(self::membership).transpose()?,
@@ -64,30 +67,46 @@ pub fn route(document: wire::Document) -> Result<Config> {
 }
 
 fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
-    let key = document.key.map_or_else(|| Ok(KeySource::Query("client_id".to_owned())), key)?;
+    let key = document.key.map_or_else(
+        || Ok(KeySource::plain(Place::Query("client_id".to_owned()))),
+        |key| super::keys::key("key", key),
+    )?;
     let strategies = [
         ("resolve", document.resolve.is_some()),
         ("index", document.index.is_some()),
         ("shuffle_shard", document.shuffle_shard.is_some()),
+        ("template", document.template.is_some()),
     ];
     at_most_one("", &strategies)?;
     let is_shuffle = document.shuffle_shard.is_some();
-    let (strategy, placeholder) = if let Some(index) = document.index {
-        let index = self::index("index", &index)?;
-        let placeholder = index.hosts.placeholder();
-        (Strategy::Index(index), placeholder)
+    let (strategy, gives) = if let Some(index) = document.index {
+        let index = self::index("index", &index, &key)?;
+        let gives = Gives::of(&index.hosts);
+        (Strategy::Index(index), gives)
     } else if let Some(shuffle) = document.shuffle_shard {
-        let shuffle = shuffle_shard(shuffle)?;
-        let placeholder = shuffle.hosts.placeholder();
-        (Strategy::ShuffleShard(shuffle), placeholder)
+        let shuffle = shuffle_shard(shuffle, &key)?;
+        let gives = Gives::of(&shuffle.hosts);
+        (Strategy::ShuffleShard(shuffle), gives)
+    } else if document.template.is_some() {
+        (Strategy::Template, Gives::Nothing)
     } else {
-        let fallback = document.fallback.as_ref().map(fallback).transpose()?;
-        (Strategy::Resolve(resolve(document.resolve.unwrap_or_default()), fallback), Placeholder::HostPort)
+        let fallback =
+            document.fallback.as_ref().map(|fallback| self::fallback(fallback, &key)).transpose()?;
+        let resolve = super::call::resolve(document.resolve.unwrap_or_default(), &key)?;
+        let gives = match &resolve.answer.target {
+            Wanted::HostPort(_) | Wanted::Host(_, Some(_)) => Gives::HostPort,
+            Wanted::Host(_, None) => Gives::Host,
+            Wanted::Name(_) => Gives::Name,
+        };
+        (Strategy::Resolve(Box::new(resolve), fallback), gives)
     };
-    if document.fallback.is_some() && !matches!(strategy, Strategy::Resolve(..)) {
-        return Err(ConfigError::new("fallback", "has no effect here", "only with `resolve`"));
+    let is_resolve = matches!(strategy, Strategy::Resolve(..));
+    let resolve_only =
+        [("fallback", document.fallback.is_some()), ("on_not_found", document.on_not_found.is_some())];
+    if let Some((field, _)) = resolve_only.iter().find(|(_, is_set)| *is_set && !is_resolve) {
+        return Err(ConfigError::new(*field, "has no effect here", "only with `resolve`"));
     }
-    let target = target("target", document.target.as_ref(), placeholder)?;
+    let target = target("target", document.target.as_ref(), gives, !is_resolve, &key)?;
     if target.is_none() && !is_shuffle {
         return Err(missing_target("target"));
     }
@@ -103,18 +122,23 @@ fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
         let problem = "leaves nothing for the filter to do without a `target`";
         return Err(ConfigError::new("request_headers", problem, "false only with a target"));
     }
+    let verify = document.verify.map(|verify| super::targets::verify(verify, gives, &key)).transpose()?;
     let config = Config {
-        key,
         path_prefix: document.path_prefix.map(|path| path.0).or(is_empty.then(|| "/join".to_owned())),
         strategy,
         target,
         allowed_targets: document.allowed_targets.map(allowed_targets).transpose()?,
-        on_error: document.on_error.map_or(OnError::default(), |name| name.0),
+        outcomes: Outcomes {
+            missing_key: outcome("on_missing_key", document.on_missing_key)?,
+            not_found: outcome("on_not_found", document.on_not_found)?,
+            error: outcome("on_error", document.on_error)?,
+        },
         allow_untouched: document.allow_untouched.unwrap_or_default(),
-        verify: document.verify.map(|verify| self::verify(verify, placeholder)).transpose()?,
+        verify,
         request_headers,
         response_headers,
         metadata: document.metadata.map(|namespace| namespace.0),
+        key,
     };
     agree(&config)?;
     Ok(config)
@@ -122,14 +146,18 @@ fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
 
 /// Refuses fields that are sound each, but not together.
 fn agree(config: &Config) -> Result<()> {
-    if config.on_error == OnError::Continue && !config.allow_untouched && config.picks_by_host() {
+    let Outcomes { missing_key, not_found, error } = &config.outcomes;
+    let outcomes = [("on_missing_key", missing_key), ("on_not_found", not_found), ("on_error", error)];
+    if !config.allow_untouched && config.picks_by_host() {
         // A dynamic forward proxy goes wherever the client's Host says, to Envoy's own admin interface too.
-        let problem = "got \"continue\" beside an `authority` or `dynamic_host` target";
-        return Err(ConfigError::new(
-            "on_error",
-            problem,
-            "reject, or continue with `allow_untouched: true`",
-        ));
+        if let Some((field, _)) = outcomes.iter().find(|(_, outcome)| **outcome == Outcome::Continue) {
+            let problem = "got \"continue\" beside an `authority` or `dynamic_host` target";
+            return Err(ConfigError::new(
+                *field,
+                problem,
+                "reject, or continue with `allow_untouched: true`",
+            ));
+        }
     }
     if let (Strategy::ShuffleShard(_), true, Some(TargetKind::Header { name, .. })) =
         (&config.strategy, config.request_headers, &config.target)
@@ -148,165 +176,120 @@ fn agree(config: &Config) -> Result<()> {
             return Err(ConfigError::new("verify", "`value` is missing", "a value, or a target with a host"));
         }
     }
+    owners(config)?;
+    if config.allowed_targets.is_none()
+        && let Some(TargetKind::Authority(template) | TargetKind::DynamicHost(template)) = &config.target
+        && template.slots().any(|slot| matches!(slot, Slot::Part(_, Fit::Address)))
+    {
+        let problem = "is missing beside a target that is the key itself";
+        return Err(ConfigError::new("allowed_targets", problem, "a list of at least one host:port"));
+    }
     let rules = |kind: Option<&TargetKind>| TargetRules {
         kind: kind.cloned(),
         allowed: config.allowed_targets.clone(),
+        called: None,
     };
-    let hosts = match &config.strategy {
-        Strategy::Index(index) => Some((&index.hosts, rules(config.target.as_ref()))),
-        Strategy::ShuffleShard(shuffle) => Some((&shuffle.hosts, rules(config.target.as_ref()))),
-        Strategy::Resolve(_, fallback) => {
-            fallback.as_ref().map(|fallback| (&fallback.index.hosts, rules(Some(&fallback.target))))
-        }
+    let (hosts, rules) = match &config.strategy {
+        Strategy::Index(index) => (&index.hosts, rules(config.target.as_ref())),
+        Strategy::ShuffleShard(shuffle) => (&shuffle.hosts, rules(config.target.as_ref())),
+        Strategy::Resolve(_, Some(Fallback::Index(index, target))) => (&index.hosts, rules(Some(target))),
+        Strategy::Resolve(..) | Strategy::Template => return Ok(()),
     };
-    let has_allowed = |(hosts, rules): (&Hosts, TargetRules)| match hosts {
-        Hosts::Numbered { count, base } => {
-            (*base..).take(*count as usize).any(|number| rules.host(&number.to_string(), None).is_ok())
-        }
-        Hosts::Named(names) => {
-            names.iter().any(|name| rules.host(name, HostPort::parse(name).as_ref()).is_ok())
-        }
+    let is_allowed = |place| {
+        let name = hosts.name(place);
+        rules.host(&name, &hosts.values(&name, None), false).is_ok()
     };
-    if hosts.is_none_or(has_allowed) {
+    // What depends on the key cannot be known yet.
+    if rules.uses_key() || (0..hosts.count()).any(is_allowed) {
         return Ok(());
     }
     let problem = "got entries that allow none of the configured hosts";
     Err(ConfigError::new("allowed_targets", problem, "entries that match the finished targets"))
 }
 
-fn verify(verify: wire::Verify, placeholder: Placeholder) -> Result<Verify> {
-    let Some(header) = verify.response_header else {
-        let problem = "`response_header` is missing";
-        return Err(ConfigError::new("verify", problem, "the header by which a host says who it is"));
-    };
-    let value = verify.value.map(|Text(text)| {
-        template("verify.value", &text, placeholder, |text| !text.chars().any(char::is_control))
-    });
-    Ok(Verify { response_header: header.0.to_ascii_lowercase(), value: value.transpose()? })
-}
-
-/// Refuses two fields of which only one may be set.
-fn at_most_one(path: &str, fields: &[(&str, bool)]) -> Result<()> {
-    let mut set = fields.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name);
-    match (set.next(), set.next()) {
-        (Some(one), Some(other)) => {
-            let path = if path.is_empty() { other.to_owned() } else { format!("{path}.{other}") };
-            let problem = format!("got both `{one}` and `{other}`");
-            Err(ConfigError::new(path, problem, format!("exactly one of {}", names(fields))))
+/// Refuses a header that two fields would set or send.
+fn owners(config: &Config) -> Result<()> {
+    let Strategy::Resolve(resolve, _) = &config.strategy else { return Ok(()) };
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    let target =
+        config.target.as_ref().and_then(TargetKind::header).map(|name| ("target.header.name", &**name));
+    let fields = (resolve.call.headers.iter().map(|(name, _)| ("resolve.headers", name.as_str())))
+        .chain(resolve.call.forward_headers.iter().map(|name| ("resolve.forward_headers", name.as_str())))
+        .chain(resolve.answer.set_headers.iter().map(|(name, _)| ("resolve.set_headers", &**name)))
+        .chain(target);
+    for (field, name) in fields {
+        if let Some((other, _)) = seen.iter().find(|(_, known)| *known == name) {
+            let problem = format!("got \"{name}\", which stands in `{other}` too");
+            return Err(ConfigError::new(field, problem, "each header in one of them"));
         }
-        _ => Ok(()),
+        seen.push((field, name));
     }
+    Ok(())
 }
 
-/// Refuses anything but exactly one of some fields.
-fn exactly_one(path: &str, fields: &[(&str, bool)]) -> Result<()> {
-    at_most_one(path, fields)?;
-    if fields.iter().any(|(_, is_set)| *is_set) {
-        return Ok(());
-    }
-    Err(ConfigError::new(path, "got none of its fields", format!("exactly one of {}", names(fields))))
-}
-
-fn names(fields: &[(&str, bool)]) -> String {
-    fields.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-}
-
-fn key(key: wire::Key) -> Result<KeySource> {
-    let fields = [
-        ("query", key.query.is_some()),
-        ("header", key.header.is_some()),
-        ("cookie", key.cookie.is_some()),
-        ("path_segment", key.path_segment.is_some()),
-    ];
-    exactly_one("key", &fields)?;
-    let wire::Key { query, header, cookie, path_segment } = key;
-    let segment = path_segment.map_or(0, |segment| segment.0 as usize);
-    Ok(query
-        .map(|name| KeySource::Query(name.0))
-        .or_else(|| header.map(|name| KeySource::Header(name.into_name())))
-        .or_else(|| cookie.map(|name| KeySource::Cookie(name.0)))
-        .unwrap_or(KeySource::PathSegment(segment)))
-}
-
-fn resolve(resolve: wire::Resolve) -> ResolveConfig {
-    let cluster = resolve.cluster.map_or_else(|| "resolver".to_owned(), |cluster| cluster.0);
-    ResolveConfig {
-        authority: authority(resolve.authority, &cluster),
-        cluster,
-        path: resolve.path.map_or_else(|| "/where".to_owned(), |path| path.0),
-        query: resolve.query.map(|name| name.0),
-        timeout: resolve.timeout.map_or(Duration::from_secs(1), |timeout| timeout.0),
-        cache: resolve.cache.map(cache),
-        max_in_flight: resolve.max_in_flight.map_or(1024, |count| count.0 as usize),
-    }
-}
-
-fn authority(configured: Option<Authority>, cluster: &str) -> String {
-    configured.map_or_else(|| of_cluster(cluster).to_owned(), |authority| authority.0)
-}
-
-fn cache(cache: wire::Cache) -> CacheConfig {
-    let default = CacheConfig::default();
-    CacheConfig {
-        ttl: cache.ttl.map_or(default.ttl, |ttl| ttl.0),
-        max_entries: cache.max_entries.map_or(default.max_entries, |count| count.0 as usize),
-        negative_ttl: cache.negative_ttl.map_or(default.negative_ttl, |ttl| ttl.0),
-        stale_if_error: cache.stale_if_error.map_or(default.stale_if_error, |time| time.0),
-    }
-}
-
-fn fallback(fallback: &wire::Fallback) -> Result<Fallback> {
-    let wire::Fallback { index, target } = fallback;
-    let Some(index) = index else {
-        return Err(ConfigError::new("fallback", "`index` is missing", "an object with index and target"));
+fn fallback(fallback: &wire::Fallback, key: &KeySource) -> Result<Fallback> {
+    let wire::Fallback { index, template, target } = fallback;
+    exactly_one("fallback", &[("index", index.is_some()), ("template", template.is_some())])?;
+    let target = |gives| {
+        let target = super::targets::target("fallback.target", target.as_ref(), gives, true, key)?;
+        target.ok_or_else(|| missing_target("fallback.target"))
     };
-    let index = self::index("fallback.index", index)?;
-    let placeholder = index.hosts.placeholder();
-    let target = self::target("fallback.target", target.as_ref(), placeholder)?;
-    Ok(Fallback { index, target: target.ok_or_else(|| missing_target("fallback.target"))? })
+    match index {
+        Some(index) => {
+            let index = self::index("fallback.index", index, key)?;
+            let gives = Gives::of(&index.hosts);
+            Ok(Fallback::Index(index, target(gives)?))
+        }
+        None => Ok(Fallback::Template(target(Gives::Nothing)?)),
+    }
 }
 
-fn index(path: &str, index: &wire::Index) -> Result<IndexConfig> {
+fn index(path: &str, index: &wire::Index, key: &KeySource) -> Result<IndexConfig> {
     let mode = index.mode.map(|mode| mode.0).unwrap_or_default();
-    if index.hosts.is_some() && mode != Default::default() {
-        let path = format!("{path}.hosts");
-        return Err(ConfigError::new(
-            path,
-            "cannot be combined with mode `numeric`",
-            "with mode `hash` only",
-        ));
+    let lists = [("hosts", index.hosts.is_some()), ("names", index.names.is_some())];
+    if mode != IndexMode::default() {
+        if let Some((field, _)) = lists.iter().find(|(_, is_set)| *is_set) {
+            let problem = "cannot be combined with mode `numeric`";
+            return Err(ConfigError::new(format!("{path}.{field}"), problem, "with mode `hash` only"));
+        }
+        single_part(key, &format!("{path}.mode"), "numeric")?;
     }
     let numbers = [("replicas", index.replicas.is_some()), ("base", index.base.is_some())];
-    let hosts = match &index.hosts {
-        // A host may occur twice to get twice the share.
-        Some(names) => Hosts::Named(host_names(path, names, &numbers, false)?),
-        None => Hosts::Numbered {
-            count: index.replicas.map_or(1, |count| count.0),
-            base: index.base.map_or(1, |base| base.0),
-        },
-    };
+    // A host may occur twice to get twice the share.
+    let listed = listed(path, index.hosts.as_deref(), index.names.as_deref(), &numbers, false)?;
+    let hosts = listed.unwrap_or_else(|| Hosts::Numbered {
+        count: index.replicas.map_or(1, |count| count.0),
+        base: index.base.map_or(1, |base| base.0),
+    });
     Ok(IndexConfig { mode, hosts })
 }
 
-fn shuffle_shard(shuffle: wire::ShuffleShard) -> Result<ShuffleConfig> {
+fn shuffle_shard(shuffle: wire::ShuffleShard, key: &KeySource) -> Result<ShuffleConfig> {
     let path = "shuffle_shard";
     let algorithm = shuffle.algorithm.map(|name| name.0).unwrap_or_default();
-    let secret_or_named = [("seed", shuffle.seed.is_some()), ("hosts", shuffle.hosts.is_some())];
-    if let (Algorithm::LuaDjb2, Some((field, _))) =
-        (algorithm, secret_or_named.iter().find(|(_, is_set)| *is_set))
-    {
+    let secret_or_named = [
+        ("seed", shuffle.seed.is_some()),
+        ("hosts", shuffle.hosts.is_some()),
+        ("names", shuffle.names.is_some()),
+    ];
+    if algorithm == Algorithm::LuaDjb2 {
         // The algorithm reproduces an existing assignment, which has neither names nor secrets.
-        let problem = "cannot be combined with algorithm `lua_djb2`";
-        return Err(ConfigError::new(format!("{path}.{field}"), problem, "with algorithm `rendezvous` only"));
+        if let Some((field, _)) = secret_or_named.iter().find(|(_, is_set)| *is_set) {
+            let problem = "cannot be combined with algorithm `lua_djb2`";
+            return Err(ConfigError::new(
+                format!("{path}.{field}"),
+                problem,
+                "with algorithm `rendezvous` only",
+            ));
+        }
+        single_part(key, &format!("{path}.algorithm"), "lua_djb2")?;
     }
     let numbers = [("total_hosts", shuffle.total_hosts.is_some()), ("base", shuffle.base.is_some())];
-    let hosts = match &shuffle.hosts {
-        Some(names) => Hosts::Named(host_names(path, names, &numbers, true)?),
-        None => Hosts::Numbered {
-            count: shuffle.total_hosts.map_or(DEFAULT_TOTAL_HOSTS, |count| count.0),
-            base: shuffle.base.map_or(0, |base| base.0),
-        },
-    };
+    let listed = listed(path, shuffle.hosts.as_deref(), shuffle.names.as_deref(), &numbers, true)?;
+    let hosts = listed.unwrap_or_else(|| Hosts::Numbered {
+        count: shuffle.total_hosts.map_or(DEFAULT_TOTAL_HOSTS, |count| count.0),
+        base: shuffle.base.map_or(0, |base| base.0),
+    });
     Ok(ShuffleConfig {
         hosts,
         shard_size: shuffle.shard_size.map_or(DEFAULT_SHARD_SIZE, |size| size.0),
@@ -316,35 +299,57 @@ fn shuffle_shard(shuffle: wire::ShuffleShard) -> Result<ShuffleConfig> {
     })
 }
 
-/// Validates a list of hosts. `numbers` are the fields that a list replaces.
-fn host_names(path: &str, names: &[Text], numbers: &[(&str, bool)], distinct: bool) -> Result<Vec<String>> {
-    if let Some((field, _)) = numbers.iter().find(|(_, is_set)| *is_set) {
-        let problem = "cannot be combined with `hosts`";
-        return Err(ConfigError::new(
-            format!("{path}.{field}"),
-            problem,
-            "one of them: a list gives the number",
-        ));
+/// Validates a list of hosts, if there is one. `numbers` are the fields that a list replaces.
+fn listed(
+    path: &str,
+    hosts: Option<&[Text]>,
+    names: Option<&[Text]>,
+    numbers: &[(&str, bool)],
+    distinct: bool,
+) -> Result<Option<Hosts>> {
+    at_most_one(path, &[("hosts", hosts.is_some()), ("names", names.is_some())])?;
+    let (field, list, kind) = match (hosts, names) {
+        (Some(list), _) => ("hosts", list, Listed::HostPorts),
+        (None, Some(list)) => ("names", list, Listed::Names),
+        (None, None) => return Ok(None),
+    };
+    let field_path = format!("{path}.{field}");
+    if let Some((number, _)) = numbers.iter().find(|(_, is_set)| *is_set) {
+        let problem = format!("cannot be combined with `{field}`");
+        let allowed = "one of them: a list gives the number";
+        return Err(ConfigError::new(format!("{path}.{number}"), problem, allowed));
     }
-    if names.is_empty() {
-        return Err(ConfigError::new(format!("{path}.hosts"), "got []", "a list of at least one host:port"));
+    let entry = match kind {
+        Listed::HostPorts => "host:port",
+        Listed::Names => "name",
+    };
+    if list.is_empty() {
+        return Err(ConfigError::new(field_path, "got []", format!("a list of at least one {entry}")));
     }
-    if names.len() > MAX_NAMES {
-        let problem = format!("got {} hosts", names.len());
-        return Err(ConfigError::new(format!("{path}.hosts"), problem, format!("at most {MAX_NAMES}")));
+    if list.len() > MAX_NAMES {
+        let problem = format!("got {} hosts", list.len());
+        return Err(ConfigError::new(field_path, problem, format!("at most {MAX_NAMES}")));
     }
     let mut seen = HashSet::new();
-    for (at, Text(name)) in names.iter().enumerate() {
-        let path = || format!("{path}.hosts[{at}]");
-        let Some(host) = HostPort::parse(name) else {
-            return Err(ConfigError::value(path(), &Value::from(name.as_str()), "host:port"));
+    for (at, Text(name)) in list.iter().enumerate() {
+        let path = || format!("{field_path}[{at}]");
+        let canonical = match kind {
+            Listed::HostPorts => HostPort::parse(name).map(|host| host.canonical()),
+            Listed::Names => Fit::Name.write(name.as_bytes()).map(|name| (name.into_owned(), 0)),
         };
-        if distinct && !seen.insert(host.canonical()) {
+        let Some(canonical) = canonical else {
+            let allowed = match kind {
+                Listed::HostPorts => "host:port",
+                Listed::Names => "a name of 1 to 128 letters, digits and `._|-`",
+            };
+            return Err(ConfigError::value(path(), &Value::from(name.as_str()), allowed));
+        };
+        if distinct && !seen.insert(canonical) {
             let problem = format!("got \"{name}\", a host that was listed before");
             return Err(ConfigError::new(path(), problem, "each host once, in one spelling"));
         }
     }
-    Ok(names.iter().map(|Text(name)| name.clone()).collect())
+    Ok(Some(Hosts::Listed { names: list.iter().map(|Text(name)| name.clone()).collect(), kind }))
 }
 
 fn allowed_targets(patterns: Vec<super::scalar::Pattern>) -> Result<Arc<AllowedTargets>> {
@@ -354,94 +359,6 @@ fn allowed_targets(patterns: Vec<super::scalar::Pattern>) -> Result<Arc<AllowedT
     Ok(Arc::new(AllowedTargets(patterns.into_iter().map(|pattern| pattern.0).collect())))
 }
 
-/// The target. Without one, a host that is a `host:port` itself becomes the authority.
-fn target(path: &str, target: Option<&wire::Target>, placeholder: Placeholder) -> Result<Option<TargetKind>> {
-    let Some(wire::Target { authority, dynamic_host, header }) = target else {
-        return Ok(match placeholder {
-            Placeholder::Index => None,
-            Placeholder::HostPort | Placeholder::Host => {
-                Some(TargetKind::Authority(Template::only_placeholder()))
-            }
-        });
-    };
-    let fields = [
-        ("authority", authority.is_some()),
-        ("dynamic_host", dynamic_host.is_some()),
-        ("header", header.is_some()),
-    ];
-    exactly_one(path, &fields)?;
-    if let Some(Text(text)) = authority {
-        return Ok(Some(TargetKind::Authority(address(&format!("{path}.authority"), text, placeholder)?)));
-    }
-    if let Some(Text(text)) = dynamic_host {
-        return Ok(Some(TargetKind::DynamicHost(address(
-            &format!("{path}.dynamic_host"),
-            text,
-            placeholder,
-        )?)));
-    }
-    let both = header.as_ref().and_then(|header| Some((header.name.as_ref()?, header.value.as_ref()?)));
-    let Some((name, Text(value))) = both else {
-        let problem = "`name` or `value` is missing";
-        return Err(ConfigError::new(
-            format!("{path}.header"),
-            problem,
-            "an object with both name and value",
-        ));
-    };
-    let is_text = |text: &str| !text.chars().any(char::is_control);
-    let value = template(&format!("{path}.header.value"), value, placeholder, is_text)?;
-    Ok(Some(TargetKind::Header { name: name.0.to_ascii_lowercase().into(), value }))
-}
-
-fn missing_target(path: &str) -> ConfigError {
-    ConfigError::new(path, "the field is missing", format!("a target with exactly one of {TARGETS}"))
-}
-
-/// A host with or without a port, once its placeholder is replaced.
-fn address(path: &str, text: &str, placeholder: Placeholder) -> Result<Template> {
-    template(path, text, placeholder, |text| {
-        // A port is the end of an address: even a digit after it would change it.
-        let ends_well = placeholder == Placeholder::Index || text.ends_with(example(placeholder));
-        ends_well && (HostPort::parse(text).is_some() || HostPort::parse(&format!("{text}:80")).is_some())
-    })
-}
-
-/// A value that a placeholder may be replaced with.
-fn example(placeholder: Placeholder) -> &'static str {
-    match placeholder {
-        Placeholder::Index => "1",
-        Placeholder::HostPort | Placeholder::Host => "a:1",
-    }
-}
-
-/// A text that must have its placeholder: without it, every request would go to the same place.
-fn template(
-    path: &str,
-    text: &str,
-    placeholder: Placeholder,
-    fits: impl Fn(&str) -> bool,
-) -> Result<Template> {
-    let allowed = format!("a text with {{{}}}", placeholder.name());
-    let value = Value::from(text);
-    match Template::parse(text, placeholder) {
-        Ok(template) if !template.has_placeholder() => Err(ConfigError::value(path, &value, allowed)),
-        Ok(template) if fits(&template.render(example(placeholder))) => Ok(template),
-        Ok(_) => {
-            let allowed = format!("{allowed} that is well-formed once the placeholder is replaced");
-            Err(ConfigError::value(path, &value, allowed))
-        }
-        Err(TemplateError::Unknown(name)) => Err(ConfigError::new(
-            path,
-            format!("got {value} with the unknown placeholder {{{name}}}"),
-            allowed,
-        )),
-        Err(TemplateError::Unbalanced) => {
-            Err(ConfigError::new(path, format!("got {value} with a brace without its partner"), allowed))
-        }
-    }
-}
-
 fn runtime(runtime: wire::Runtime) -> Result<RuntimeConfig> {
     let wire::Runtime { prefix, rtds, admin } = runtime;
     exactly_one("runtime", &[("rtds", rtds.is_some()), ("admin", admin.is_some())])?;
@@ -449,7 +366,7 @@ fn runtime(runtime: wire::Runtime) -> Result<RuntimeConfig> {
         (Some(wire::Rtds { cluster, authority, resource }), _) => {
             let cluster = cluster.map_or_else(|| "xds_cluster".to_owned(), |cluster| cluster.0);
             RuntimeSource::Rtds(RtdsConfig {
-                authority: self::authority(authority, &cluster),
+                authority: super::rules::authority(authority, &cluster),
                 cluster,
                 resource: resource.map_or_else(|| "runtime".to_owned(), |resource| resource.0),
             })

@@ -1,12 +1,13 @@
 //! A validated configuration.
 
 use crate::hash::fingerprint;
-use crate::key::KeySource;
+use crate::key::{Key, KeySource};
+use crate::resolve::answer::AnswerConfig;
 use crate::shard::Algorithm;
 use crate::strategy::index::IndexMode;
-use crate::target::TargetKind;
 use crate::target::allowed::AllowedTargets;
-use crate::target::template::Placeholder;
+use crate::target::{Host, TargetKind};
+use crate::template::{Template, Values};
 use crate::verify::Verify;
 use std::fmt;
 use std::sync::Arc;
@@ -38,8 +39,8 @@ pub struct Config {
     pub target: Option<TargetKind>,
     /// Where requests may be sent. Without a list, only dangerous IP literals from a resolver are refused.
     pub allowed_targets: Option<Arc<AllowedTargets>>,
-    /// How to handle a request that cannot be routed.
-    pub on_error: OnError,
+    /// What happens to requests that are not routed.
+    pub outcomes: Outcomes<Outcome>,
     /// Whether a request may go on untouched where Envoy would then send it to whatever host the client names.
     pub allow_untouched: bool,
     /// What the responses of a host are compared with, if they are.
@@ -62,10 +63,20 @@ impl Config {
     /// sent to whatever host the client names.
     pub fn picks_by_host(&self) -> bool {
         let fallback = match &self.strategy {
-            Strategy::Resolve(_, fallback) => fallback.as_ref().map(|fallback| &fallback.target),
-            Strategy::Index(_) | Strategy::ShuffleShard(_) => None,
+            Strategy::Resolve(_, Some(Fallback::Index(_, target) | Fallback::Template(target))) => {
+                Some(target)
+            }
+            Strategy::Resolve(_, None)
+            | Strategy::Index(_)
+            | Strategy::ShuffleShard(_)
+            | Strategy::Template => None,
         };
-        self.target.iter().chain(fallback).any(|target| target.header().is_none())
+        let Outcomes { missing_key, not_found, error } = &self.outcomes;
+        let fixed = [missing_key, not_found, error].into_iter().filter_map(|outcome| match outcome {
+            Outcome::Target(target, _) => Some(target),
+            Outcome::Reject(_) | Outcome::Continue => None,
+        });
+        self.target.iter().chain(fallback).chain(fixed).any(|target| target.header().is_none())
     }
 }
 
@@ -120,11 +131,13 @@ pub struct MembershipConfig {
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Strategy {
     /// By calling a resolver, and by a formula if that fails.
-    Resolve(ResolveConfig, Option<Fallback>),
+    Resolve(Box<ResolveConfig>, Option<Fallback>),
     /// By the resolver's formula.
     Index(IndexConfig),
     /// By the shard of the key.
     ShuffleShard(ShuffleConfig),
+    /// The target is made of the key alone.
+    Template,
 }
 
 /// The `resolve` strategy.
@@ -134,16 +147,34 @@ pub struct ResolveConfig {
     pub cluster: String,
     /// The `:authority` of the call.
     pub authority: String,
-    /// The path; it may have a query.
-    pub path: String,
-    /// The parameter that carries the key, if it is not the key's own name.
-    pub query: Option<String>,
+    /// What is sent.
+    pub call: CallConfig,
+    /// What is wanted of the response.
+    pub answer: AnswerConfig,
+    /// The statuses that say that nobody owns the key.
+    pub not_found: Vec<u16>,
     /// How long the response may take.
     pub timeout: Duration,
     /// How answers are cached, if they are.
     pub cache: Option<CacheConfig>,
     /// How many calls one worker may have in flight.
     pub max_in_flight: usize,
+}
+
+/// What is sent to a resolver.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CallConfig {
+    /// The path; it may have a query.
+    pub path: Template,
+    /// The parameters for the parts of the key, in their order, each from its separator to its equals sign. None if the path or
+    /// the body carries the key.
+    pub params: Vec<String>,
+    /// The body, which makes it a POST request.
+    pub body: Option<Template>,
+    /// More headers.
+    pub headers: Vec<(String, Template)>,
+    /// Headers of the request that are sent along.
+    pub forward_headers: Vec<String>,
 }
 
 /// How answers are cached, in each worker.
@@ -157,6 +188,8 @@ pub struct CacheConfig {
     pub negative_ttl: Duration,
     /// How long after `ttl` an answer is used while the resolver fails.
     pub stale_if_error: Duration,
+    /// The statuses of a host's response that drop the answer that led there.
+    pub drop_on: Vec<u16>,
 }
 
 impl Default for CacheConfig {
@@ -166,17 +199,51 @@ impl Default for CacheConfig {
             max_entries: 10_000,
             negative_ttl: Duration::from_secs(1),
             stale_if_error: Duration::from_secs(60),
+            drop_on: Vec::new(),
         }
     }
 }
 
-/// What to do when the resolver fails.
+/// What to do when the resolver fails, and how Envoy is made to select the host then.
 #[derive(Clone, Debug, PartialEq, Hash)]
-pub struct Fallback {
-    /// The formula.
-    pub index: IndexConfig,
-    /// How Envoy is made to select the host.
-    pub target: TargetKind,
+pub enum Fallback {
+    /// A formula.
+    Index(IndexConfig, TargetKind),
+    /// A target of the key alone.
+    Template(TargetKind),
+}
+
+/// What happens to requests that are not routed, by the reason.
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub struct Outcomes<O> {
+    /// They have no key.
+    pub missing_key: O,
+    /// Nobody owns the key.
+    pub not_found: O,
+    /// Anything else.
+    pub error: O,
+}
+
+impl<O> Outcomes<O> {
+    /// The same with each outcome changed.
+    pub fn map<T>(self, mut change: impl FnMut(O) -> T) -> Outcomes<T> {
+        Outcomes {
+            missing_key: change(self.missing_key),
+            not_found: change(self.not_found),
+            error: change(self.error),
+        }
+    }
+}
+
+/// What happens to a request that is not routed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It is answered with the error, under this status if there is one.
+    Reject(Option<u16>),
+    /// It passes untouched.
+    Continue,
+    /// It is sent to this host.
+    Target(TargetKind, Arc<Host>),
 }
 
 /// The hosts.
@@ -189,16 +256,51 @@ pub enum Hosts {
         /// The number of the first host.
         base: u32,
     },
-    /// Named by `host:port`.
-    Named(Vec<String>),
+    /// By a list.
+    Listed {
+        /// The entries.
+        names: Vec<String>,
+        /// What they are.
+        kind: Listed,
+    },
+}
+
+/// What the entries of a list are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Listed {
+    /// `host:port`
+    HostPorts,
+    /// Names
+    Names,
 }
 
 impl Hosts {
-    /// The placeholder for a host in templates.
-    pub fn placeholder(&self) -> Placeholder {
+    /// The number or name of the host at a place, counted from 0.
+    pub fn name(&self, place: u32) -> String {
         match self {
-            Self::Numbered { .. } => Placeholder::Index,
-            Self::Named(_) => Placeholder::Host,
+            Self::Numbered { base, .. } => (u64::from(*base) + u64::from(place)).to_string(),
+            Self::Listed { names, .. } => names.get(place as usize).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The number of hosts.
+    pub fn count(&self) -> u32 {
+        match self {
+            Self::Numbered { count, .. } => *count,
+            Self::Listed { names, .. } => u32::try_from(names.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// What the placeholders stand for at the host of this name.
+    pub fn values<'v>(&self, name: &'v str, key: Option<&'v Key<'v>>) -> Values<'v> {
+        let values = Values { key, ..Values::default() };
+        match self {
+            Self::Numbered { .. } => Values { index: Some(name), ..values },
+            Self::Listed { kind: Listed::Names, .. } => Values { name: Some(name), ..values },
+            Self::Listed { kind: Listed::HostPorts, .. } => {
+                let (host, port) = name.rsplit_once(':').unwrap_or((name, ""));
+                Values { hostport: Some(name), host: Some(host), port: Some(port), ..values }
+            }
         }
     }
 }
@@ -241,16 +343,6 @@ pub enum Pick {
     Header(String),
 }
 
-/// How to handle a request that cannot be routed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum OnError {
-    /// Answer it with the error.
-    #[default]
-    Reject,
-    /// Pass it on unchanged.
-    Continue,
-}
-
 /// One line for the log, without the seed.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -260,10 +352,15 @@ impl fmt::Display for Config {
         }
         match &self.strategy {
             Strategy::Resolve(resolve, fallback) => {
-                let fallback = if fallback.is_some() { ", fallback to index" } else { "" };
-                write!(f, "resolve by {}{}{fallback}", resolve.cluster, resolve.path)
+                let fallback = match fallback {
+                    Some(Fallback::Index(..)) => ", fallback to index",
+                    Some(Fallback::Template(_)) => ", fallback to template",
+                    None => "",
+                };
+                write!(f, "resolve by {}{}{fallback}", resolve.cluster, resolve.call.path.example())
             }
             Strategy::Index(index) => write!(f, "index of {}", index.hosts),
+            Strategy::Template => f.write_str("template"),
             Strategy::ShuffleShard(shuffle) => {
                 write!(f, "shuffle shards of {} out of {}", shuffle.shard_size, shuffle.hosts)
             }
@@ -275,7 +372,7 @@ impl fmt::Display for Hosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Numbered { count, base } => write!(f, "{count} hosts numbered from {base}"),
-            Self::Named(names) => write!(f, "{} named hosts", names.len()),
+            Self::Listed { names, .. } => write!(f, "{} named hosts", names.len()),
         }
     }
 }

@@ -3,13 +3,16 @@
 
 use super::scalar::{
     AlgorithmName, AnyHeader, Authority, Cluster, Cookie, Count, GrpcCluster, Integer, Mode, Namespace,
-    NonEmpty, OnErrorName, Parameter, Path, Pattern, Period, Prefix, Resource, ResponseHeader,
+    NonEmpty, Parameter, Path, Pattern, Period, Prefix, RequestHeader, Resource, ResponseHeader,
     SettableHeader, Text,
 };
 use super::validated::Pick;
+use crate::resolve::answer;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -39,13 +42,20 @@ pub struct Document {
     /// Strategy: give each key a shard of the hosts.
     #[serde(deserialize_with = "object")]
     pub shuffle_shard: Option<ShuffleShard>,
+    /// Strategy: the target is made of the key alone.
+    #[serde(deserialize_with = "object")]
+    pub template: Option<Empty>,
     /// How Envoy is made to select the host.
     #[serde(deserialize_with = "object")]
     pub target: Option<Target>,
     /// Globs over `host:port`: where requests may be sent.
     pub allowed_targets: Option<Vec<Pattern>>,
-    /// How to handle a request that cannot be routed. Default: `reject`.
-    pub on_error: Option<OnErrorName>,
+    /// What happens to a request without a key. Default: `reject`.
+    pub on_missing_key: Option<Outcome>,
+    /// What happens if nobody owns the key. Default: `reject`.
+    pub on_not_found: Option<Outcome>,
+    /// What happens to any other request that cannot be routed. Default: `reject`.
+    pub on_error: Option<Outcome>,
     /// Whether requests may pass on untouched where Envoy then sends them to the host that the client names.
     /// Default: false.
     pub allow_untouched: Option<bool>,
@@ -74,13 +84,17 @@ pub struct Document {
 impl Document {
     /// Whether no field is set.
     pub fn is_empty(&self) -> bool {
-        let Self { key, path_prefix, resolve, index, shuffle_shard, target, allowed_targets, .. } = self;
+        let Self {
+            key, path_prefix, resolve, index, shuffle_shard, template, target, allowed_targets, ..
+        } = self;
+        let Self { on_missing_key, on_not_found, .. } = self;
         let Self { on_error, allow_untouched, fallback, verify, request_headers, response_headers, .. } =
             self;
         let Self { metadata, runtime, membership, per_route, .. } = self;
         key.is_none()
             && path_prefix.is_none()
-            && (resolve.is_none() && index.is_none() && shuffle_shard.is_none())
+            && (resolve.is_none() && index.is_none() && shuffle_shard.is_none() && template.is_none())
+            && (on_missing_key.is_none() && on_not_found.is_none())
             && (target.is_none() && allowed_targets.is_none() && on_error.is_none() && fallback.is_none())
             && (allow_untouched.is_none() && verify.is_none() && request_headers.is_none())
             && (response_headers.is_none() && metadata.is_none() && runtime.is_none())
@@ -88,9 +102,9 @@ impl Document {
     }
 }
 
-/// Where the key is: exactly one of the fields.
+/// Where the key is: exactly one of the fields, beside `match`.
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("minProperties" = 1, "maxProperties" = 1)))]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("minProperties" = 1, "maxProperties" = 2)))]
 #[serde(default, deny_unknown_fields)]
 pub struct Key {
     /// A query parameter, by its name as it stands in the URL.
@@ -101,7 +115,51 @@ pub struct Key {
     pub cookie: Option<Cookie>,
     /// A segment of the path, counted from 0.
     pub path_segment: Option<Integer<0, 63>>,
+    /// Parts of the host, by a pattern.
+    pub host: Option<Text>,
+    /// Parts of the path, by a pattern.
+    pub path: Option<Text>,
+    /// Parts of the value of `query`, `header` or `cookie`, by a pattern.
+    #[serde(rename = "match")]
+    pub pattern: Option<Text>,
+    /// The first of several sources that is there and matches.
+    pub first: Option<Vec<Object<Key>>>,
+    /// Several parts, by their names, which are one key together.
+    #[serde(deserialize_with = "object")]
+    pub parts: Option<BTreeMap<String, Object<Part>>>,
 }
+
+/// One of several parts of a key.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("minProperties" = 1, "maxProperties" = 3)))]
+#[serde(default, deny_unknown_fields)]
+pub struct Part {
+    /// A query parameter, by its name as it stands in the URL.
+    pub query: Option<Parameter>,
+    /// A request header.
+    pub header: Option<AnyHeader>,
+    /// A cookie.
+    pub cookie: Option<Cookie>,
+    /// A segment of the path, counted from 0.
+    pub path_segment: Option<Integer<0, 63>>,
+    /// A part of the host, by a pattern.
+    pub host: Option<Text>,
+    /// A part of the path, by a pattern.
+    pub path: Option<Text>,
+    /// A part of the value of `query`, `header` or `cookie`, by a pattern.
+    #[serde(rename = "match")]
+    pub pattern: Option<Text>,
+    /// The first of several sources that is there and matches.
+    pub first: Option<Vec<Object<Key>>>,
+    /// The value if no source has one.
+    pub default: Option<NonEmpty>,
+}
+
+/// An object without members.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Empty {}
 
 /// How the resolver is called.
 #[derive(Debug, Default, Deserialize)]
@@ -116,6 +174,21 @@ pub struct Resolve {
     pub path: Option<Path>,
     /// The parameter that carries the key. Default: the key's own name.
     pub query: Option<Parameter>,
+    /// Headers that are sent along, which may have parts of the key.
+    #[serde(deserialize_with = "object")]
+    pub headers: Option<BTreeMap<String, Text>>,
+    /// Headers of the request that are sent along.
+    pub forward_headers: Option<Vec<RequestHeader>>,
+    /// JSON with parts of the key in its texts. It makes the call a POST request.
+    pub body: Option<Value>,
+    /// Where the target stands in the response. Default: `hostport: /hostport`.
+    #[serde(deserialize_with = "object")]
+    pub answer: Option<Answer>,
+    /// More request headers, with the places of their values in the response.
+    #[serde(deserialize_with = "object")]
+    pub set_headers: Option<BTreeMap<String, Place>>,
+    /// The statuses that say that nobody owns the key. Default: 404.
+    pub not_found: Option<Vec<Integer<201, 599>>>,
     /// How long the response may take. Default: `1s`.
     pub timeout: Option<Period<1>>,
     /// How answers are cached. Default: they are not.
@@ -138,6 +211,23 @@ pub struct Cache {
     pub negative_ttl: Option<Period<0>>,
     /// How long after `ttl` an answer is used while the resolver fails. Default: `60s`.
     pub stale_if_error: Option<Period<0>>,
+    /// The statuses of a host's response that drop the answer that led there.
+    pub drop_on: Option<Vec<Integer<200, 599>>>,
+}
+
+/// Where the target stands in a resolver's response: `hostport`, or `host` with or without `port`, or `name`.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("minProperties" = 1, "maxProperties" = 2)))]
+#[serde(default, deny_unknown_fields)]
+pub struct Answer {
+    /// A `host:port`.
+    pub hostport: Option<Place>,
+    /// A host.
+    pub host: Option<Place>,
+    /// The port of the host.
+    pub port: Option<Place>,
+    /// A name, for `target.header`.
+    pub name: Option<Place>,
 }
 
 /// The resolver's formula.
@@ -153,6 +243,8 @@ pub struct Index {
     pub base: Option<Integer<0, 1_000_000_000>>,
     /// The hosts by `host:port`, in place of a number.
     pub hosts: Option<Vec<Text>>,
+    /// The hosts by name, in place of a number.
+    pub names: Option<Vec<Text>>,
 }
 
 /// A shard of the hosts for each key.
@@ -170,6 +262,8 @@ pub struct ShuffleShard {
     pub base: Option<Integer<0, 1_000_000_000>>,
     /// The hosts by `host:port`, in place of a number.
     pub hosts: Option<Vec<Text>>,
+    /// The hosts by name, in place of a number.
+    pub names: Option<Vec<Text>>,
     /// Which host of the shard gets a request. Default: `path`.
     pub pick: Option<Pick>,
     /// A secret that makes shards unpredictable.
@@ -201,14 +295,21 @@ pub struct TargetHeader {
     pub value: Option<Text>,
 }
 
-/// What to do when the resolver fails.
+/// What to do when the resolver fails: exactly one of `index` and `template`, and a target.
 #[derive(Debug, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("required" = ["index"])))]
+#[cfg_attr(
+    feature = "schema",
+    derive(JsonSchema),
+    schemars(extend("oneOf" = [{ "required": ["index"] }, { "required": ["template"] }]))
+)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fallback {
     /// The formula.
     #[serde(deserialize_with = "object")]
     pub index: Option<Index>,
+    /// The target is made of the key alone.
+    #[serde(deserialize_with = "object")]
+    pub template: Option<Empty>,
     /// How Envoy is made to select the host then.
     #[serde(deserialize_with = "object")]
     pub target: Option<Target>,
@@ -334,6 +435,167 @@ impl JsonSchema for Pick {
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let header = PickHeader::json_schema(generator);
         schemars::json_schema!({ "oneOf": [{ "enum": ["path", "random", "round_robin"] }, header] })
+    }
+}
+
+/// What happens to a request that is not routed.
+#[derive(Debug)]
+pub enum Outcome {
+    /// `reject`, or `{ reject: STATUS }`
+    Reject(Option<u16>),
+    /// `continue`
+    Continue,
+    /// `{ target: { … } }`
+    Target(Target),
+}
+
+/// `{ reject: STATUS }` or `{ target: { … } }`
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("minProperties" = 1, "maxProperties" = 1)))]
+#[serde(default, deny_unknown_fields)]
+struct OutcomeObject {
+    /// The status of the error.
+    reject: Option<Integer<400, 599>>,
+    /// A fixed target.
+    #[serde(deserialize_with = "object")]
+    target: Option<Target>,
+}
+
+impl<'de> Deserialize<'de> for Outcome {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrObject;
+
+        impl<'de> Visitor<'de> for NameOrObject {
+            type Value = Outcome;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("reject, continue, or an object with one of reject and target")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Outcome, E> {
+                match name {
+                    "reject" => Ok(Outcome::Reject(None)),
+                    "continue" => Ok(Outcome::Continue),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(name), &self)),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Outcome, A::Error> {
+                match OutcomeObject::deserialize(MapAccessDeserializer::new(map))? {
+                    OutcomeObject { reject: Some(Integer(status)), target: None } => {
+                        Ok(Outcome::Reject(u16::try_from(status).ok()))
+                    }
+                    OutcomeObject { reject: None, target: Some(target) } => Ok(Outcome::Target(target)),
+                    _ => Err(A::Error::invalid_value(serde::de::Unexpected::Map, &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(NameOrObject)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl JsonSchema for Outcome {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Outcome".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let object = OutcomeObject::json_schema(generator);
+        schemars::json_schema!({ "oneOf": [{ "enum": ["reject", "continue"] }, object] })
+    }
+}
+
+/// A place in a resolver's response.
+#[derive(Debug)]
+pub struct Place(pub answer::Place);
+
+/// `{ header: NAME }`
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("required" = ["header"])))]
+#[serde(default, deny_unknown_fields)]
+struct PlaceHeader {
+    /// A response header.
+    header: Option<ResponseHeader>,
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrHeader;
+
+        impl<'de> Visitor<'de> for TextOrHeader {
+            type Value = Place;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON pointer such as /a/b, text, or an object with header")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Place, E> {
+                let place = match text {
+                    "text" => Some(answer::Place::Text),
+                    pointer => answer::Place::pointer(pointer),
+                };
+                place.map(Place).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Place, A::Error> {
+                match PlaceHeader::deserialize(MapAccessDeserializer::new(map))?.header {
+                    Some(ResponseHeader(name)) => Ok(Place(answer::Place::Header(name.to_ascii_lowercase()))),
+                    None => Err(A::Error::invalid_value(serde::de::Unexpected::Map, &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(TextOrHeader)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl JsonSchema for Place {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Place".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let header = PlaceHeader::json_schema(generator);
+        schemars::json_schema!({ "oneOf": [{ "type": "string", "pattern": "^(text|/.*)$" }, header] })
+    }
+}
+
+/// An object, where a derived struct alone would accept a list of its fields too.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match object(deserializer)? {
+            Some(object) => Ok(Self(object)),
+            None => Err(D::Error::custom("an object")),
+        }
+    }
+}
+
+#[cfg(feature = "schema")]
+impl<T: JsonSchema> JsonSchema for Object<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(generator)
     }
 }
 

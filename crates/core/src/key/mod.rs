@@ -4,120 +4,181 @@ pub mod pattern;
 pub mod percent;
 pub mod query;
 
-use percent::{decode_form, decode_segment, encode};
-use query::{raw_param, split_path};
-use std::borrow::Cow;
+mod source;
 
-/// The longest key, decoded, in bytes.
+pub use source::{Place, Source};
+
+use percent::encode;
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// The longest key, decoded, all its parts together, in bytes.
 pub const MAX_KEY: usize = 256;
 
-/// Where in a request the key is.
+/// The name of the only part of a key that has no pattern.
+pub const ONLY_PART: &str = "key";
+
+/// Where in a request the key is: one or more parts, each with a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum KeySource {
-    /// A query parameter, by its name.
-    Query(String),
-    /// A request header, by its name in lower case.
-    Header(String),
-    /// A cookie, by its name.
-    Cookie(String),
-    /// A segment of the path, counted from 0: in `/a/b`, `a` is 0.
-    PathSegment(usize),
+pub struct KeySource {
+    /// In the order of the parts. Most keys have one group with one name.
+    pub groups: Vec<Group>,
 }
 
-/// A key that can be used: neither empty, nor too long, nor with control characters.
+/// Parts that are found together: those of one pattern, or a single one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Group {
+    /// The first one that is there and matches counts.
+    pub sources: Vec<Source>,
+    /// The names of the parts.
+    pub names: Vec<String>,
+    /// The value of a single part that no source gives.
+    pub default: Option<String>,
+}
+
+/// A key that can be used: no part is empty, and it is neither too long nor has it control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key<'r> {
     bytes: Cow<'r, [u8]>,
-    /// The key as it stands in the query, if it comes from there.
+    /// Where each part is in the bytes; empty if there is one part, which is all of them.
+    parts: Vec<Range<usize>>,
+    /// The key as it stands in the query, if it is a parameter's whole value.
     in_query: Option<&'r [u8]>,
 }
 
-/// Why a request has no key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a request has no key. Holds the configured name of what is missing or invalid.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyError {
-    /// It is absent or empty.
-    Missing,
-    /// It is longer than [`MAX_KEY`] or has control characters.
-    Invalid,
+    /// It is absent or empty, or does not match its pattern.
+    Missing(String),
+    /// It is longer than [`MAX_KEY`], has control characters, or does not fit where it is wanted.
+    Invalid(String),
 }
 
 impl KeySource {
-    /// The parameter that carries the key to a resolver by default, as it stands in a URL.
+    /// A key of one source without a pattern.
+    pub fn plain(place: Place) -> Self {
+        let sources = vec![Source { place, pattern: None }];
+        Self { groups: vec![Group { sources, names: vec![ONLY_PART.to_owned()], default: None }] }
+    }
+
+    /// The names of the parts in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().flat_map(|group| group.names.iter().map(String::as_str))
+    }
+
+    /// Whether the key has exactly one part.
+    pub fn is_single(&self) -> bool {
+        self.names().take(2).count() == 1
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.groups.iter().flat_map(|group| &group.sources)
+    }
+
+    /// The parameter that carries a key of one part to a resolver by default, as it stands in a URL.
     pub fn parameter(&self) -> String {
-        match self {
-            Self::Query(name) => name.clone(),
-            // A path segment has no name; this one is what the resolver of the demo reads.
-            Self::PathSegment(_) => "client_id".to_owned(),
-            Self::Header(_) | Self::Cookie(_) => encode(self.name().as_bytes()).to_string(),
-        }
+        self.sources().next().map(Source::parameter).unwrap_or_default()
     }
 
     /// The key's name in messages.
-    pub fn name(&self) -> Cow<'_, str> {
-        match self {
-            // Envoy's name for the Host header.
-            Self::Header(name) if name == ":authority" => Cow::Borrowed("host"),
-            Self::Query(name) | Self::Header(name) | Self::Cookie(name) => Cow::Borrowed(name),
-            Self::PathSegment(number) => Cow::Owned(format!("path segment {number}")),
-        }
+    pub fn name(&self) -> String {
+        self.groups.first().map(Group::name).unwrap_or_default()
     }
 
-    /// The header that holds the key, if a header does. Otherwise the path does.
-    pub fn header(&self) -> Option<&str> {
-        match self {
-            Self::Header(name) => Some(name),
-            Self::Cookie(_) => Some("cookie"),
-            Self::Query(_) | Self::PathSegment(_) => None,
-        }
+    /// Whether the path is wanted. To read it costs a call to the host.
+    pub fn needs_path(&self) -> bool {
+        self.sources().any(|source| source.header().is_none())
     }
 
-    /// Finds the key in the request path, or in the value of the header that [`Self::header`] names.
+    /// Finds the key in the request path, and in headers.
     ///
     /// # Errors
     /// [`KeyError`] if it is missing or cannot be used.
-    pub fn extract<'r>(&self, path: &'r [u8], header: Option<&'r [u8]>) -> Result<Key<'r>, KeyError> {
-        let key = match self {
-            Self::Query(name) => {
-                let query = split_path(path).1.unwrap_or_default();
-                let raw = raw_param(query, name.as_bytes()).ok_or(KeyError::Missing)?;
-                Key { bytes: decode_form(raw), in_query: Some(raw) }
-            }
-            Self::Header(_) => Key::plain(header.ok_or(KeyError::Missing)?.trim_ascii()),
-            Self::Cookie(name) => {
-                Key::plain(cookie(header.unwrap_or_default(), name.as_bytes()).ok_or(KeyError::Missing)?)
-            }
-            Self::PathSegment(number) => {
-                let path = split_path(path).0;
-                let segments = path.strip_prefix(b"/").unwrap_or(path);
-                let raw = segments.split(|byte| *byte == b'/').nth(*number).ok_or(KeyError::Missing)?;
-                Key { bytes: decode_segment(raw), in_query: None }
-            }
-        };
-        if key.bytes.is_empty() {
-            Err(KeyError::Missing)
-        } else if key.bytes.len() > MAX_KEY || key.bytes.iter().any(u8::is_ascii_control) {
-            Err(KeyError::Invalid)
-        } else {
-            Ok(key)
+    pub fn extract<'r>(
+        &self,
+        path: &'r [u8],
+        header: impl Fn(&str) -> Option<Cow<'r, [u8]>>,
+    ) -> Result<Key<'r>, KeyError> {
+        if let [Group { sources, names, default: None }] = self.groups.as_slice()
+            && let ([Source { place, pattern: None }], [_]) = (sources.as_slice(), names.as_slice())
+        {
+            // What most configurations have: nothing is copied.
+            let (bytes, in_query) = place.value(path, &header).unwrap_or_default();
+            let key = Key { bytes, parts: Vec::new(), in_query };
+            return match key.bytes.len() {
+                0 => Err(KeyError::Missing(self.name())),
+                length if length > MAX_KEY || key.bytes.iter().any(u8::is_ascii_control) => {
+                    Err(KeyError::Invalid(self.name()))
+                }
+                _ => Ok(key),
+            };
         }
+        self.extract_parts(path, &header)
+    }
+
+    fn extract_parts<'r>(
+        &self,
+        path: &'r [u8],
+        header: &impl Fn(&str) -> Option<Cow<'r, [u8]>>,
+    ) -> Result<Key<'r>, KeyError> {
+        let (mut values, mut in_query) = (Vec::new(), None);
+        for group in &self.groups {
+            let found = group.sources.iter().find_map(|source| source.read(path, header));
+            let (found, raw) = match (found, &group.default) {
+                (Some(found), _) => found,
+                (None, Some(default)) => (vec![Cow::Owned(default.clone().into_bytes())], None),
+                (None, None) => return Err(KeyError::Missing(group.name())),
+            };
+            if found.iter().any(|part| part.iter().any(u8::is_ascii_control)) {
+                return Err(KeyError::Invalid(group.name()));
+            }
+            values.extend(found);
+            in_query = raw;
+        }
+        if values.iter().map(|part| part.len()).sum::<usize>() > MAX_KEY {
+            return Err(KeyError::Invalid(self.name()));
+        }
+        if values.len() == 1
+            && let Some(bytes) = values.pop()
+        {
+            return Ok(Key { bytes, parts: Vec::new(), in_query });
+        }
+        // Netstrings: no two lists of parts give the same bytes.
+        let (mut bytes, mut parts) = (Vec::new(), Vec::new());
+        for value in values {
+            bytes.extend_from_slice(format!("{}:", value.len()).as_bytes());
+            parts.push(bytes.len()..bytes.len() + value.len());
+            bytes.extend_from_slice(&value);
+            bytes.push(b',');
+        }
+        Ok(Key { bytes: Cow::Owned(bytes), parts, in_query: None })
     }
 }
 
-/// The value of the first cookie called `name` in a `cookie` header.
-fn cookie<'h>(header: &'h [u8], name: &[u8]) -> Option<&'h [u8]> {
-    header
-        .split(|byte| *byte == b';')
-        .find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
+impl Group {
+    fn name(&self) -> String {
+        self.sources.first().map(|source| source.name().into_owned()).unwrap_or_default()
+    }
 }
 
 impl<'r> Key<'r> {
-    fn plain(bytes: &'r [u8]) -> Self {
-        Self { bytes: Cow::Borrowed(bytes), in_query: None }
-    }
-
-    /// The decoded bytes, which are hashed and compared.
+    /// The decoded bytes, which are hashed and compared. Several parts are netstrings.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// A part, by its place.
+    pub fn part(&self, place: usize) -> &[u8] {
+        match self.parts.get(place) {
+            Some(range) => self.bytes.get(range.clone()).unwrap_or_default(),
+            None => &self.bytes,
+        }
+    }
+
+    /// The same key without a loan from its request.
+    pub fn into_owned(self) -> Key<'static> {
+        Key { bytes: Cow::Owned(self.bytes.into_owned()), parts: self.parts, in_query: None }
     }
 
     /// The key as the value of a query parameter: as it stood if it came from a query, else encoded.
@@ -146,32 +207,88 @@ impl<'r> Key<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn plain(place: Place) -> KeySource {
+        KeySource::plain(place)
+    }
 
     fn query() -> KeySource {
-        KeySource::Query("client_id".into())
+        plain(Place::Query("client_id".into()))
+    }
+
+    fn extract<'r>(
+        source: &KeySource,
+        path: &'r [u8],
+        header: Option<&'r [u8]>,
+    ) -> Result<Key<'r>, KeyError> {
+        source.extract(path, |_| header.map(Cow::Borrowed))
+    }
+
+    fn missing(name: &str) -> Result<Key<'static>, KeyError> {
+        Err(KeyError::Missing(name.to_owned()))
+    }
+
+    fn headers(source: &Source, name: &str, default: Option<&str>) -> Group {
+        Group {
+            sources: vec![source.clone()],
+            names: vec![name.to_owned()],
+            default: default.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn parts_are_found_in_their_order_or_have_a_default() {
+        let header = |name: &str| Source { place: Place::Header(name.to_owned()), pattern: None };
+        let groups = vec![headers(&header("x-id"), "id", None), headers(&header("x-ns"), "ns", Some("prod"))];
+        let source = KeySource { groups };
+        let read = |id: Option<&'static [u8]>, ns: Option<&'static [u8]>| {
+            source.extract(b"/", |name| if name == "x-id" { id } else { ns }.map(Cow::Borrowed))
+        };
+        let key = read(Some(b"7"), None).unwrap();
+        assert_eq!((key.bytes(), key.part(0), key.part(1)), (&b"1:7,4:prod,"[..], &b"7"[..], &b"prod"[..]));
+        assert_eq!(read(None, Some(b"a")), missing("x-id"));
+        assert_eq!(read(Some(b"7"), Some(b"a\0")), Err(KeyError::Invalid("x-ns".to_owned())));
+        let long: &'static [u8] = &[b'x'; 200];
+        assert_eq!(read(Some(long), Some(long)), Err(KeyError::Invalid("x-id".to_owned())));
+    }
+
+    proptest! {
+        #[test]
+        fn different_parts_are_different_keys(
+            one in proptest::collection::vec("[0-9:,a]{1,6}", 2..4), other in proptest::collection::vec("[0-9:,a]{1,6}", 2..4),
+        ) {
+            let key = |values: &[String]| {
+                let header = |at: usize| Source { place: Place::Header(at.to_string()), pattern: None };
+                let groups = (0..values.len()).map(|at| headers(&header(at), &format!("p{at}"), None)).collect();
+                let at = |name: &str| values.get(name.parse::<usize>().ok()?).map(|value| value.clone().into_bytes());
+                KeySource { groups }.extract(b"", |name| at(name).map(Cow::Owned)).unwrap().into_owned()
+            };
+            prop_assert_eq!(key(&one).bytes() == key(&other).bytes(), one == other);
+        }
     }
 
     #[test]
     fn a_query_parameter_is_hashed_decoded_and_sent_as_it_stood() {
-        let key = query().extract(b"/join?x=1&client_id=a%20b+c%C3%A9", None).unwrap();
+        let key = extract(&query(), b"/join?x=1&client_id=a%20b+c%C3%A9", None).unwrap();
         assert_eq!(key.bytes(), "a b cé".as_bytes());
         assert_eq!(key.as_parameter(), "a%20b+c%C3%A9");
-        let raw = query().extract("/join?client_id=é".as_bytes(), None).unwrap();
+        let raw = extract(&query(), "/join?client_id=é".as_bytes(), None).unwrap();
         assert_eq!((raw.bytes(), &*raw.as_parameter()), ("é".as_bytes(), "%C3%A9"));
     }
 
     #[test]
     fn the_other_sources_are_sent_encoded() {
-        let header = KeySource::Header("x-customer-id".into());
-        let key = header.extract(b"/", Some(b" a&b=\xff ")).unwrap();
+        let header = plain(Place::Header("x-customer-id".into()));
+        let key = extract(&header, b"/", Some(b" a&b=\xff ")).unwrap();
         assert_eq!((key.bytes(), &*key.as_parameter()), (&b"a&b=\xff"[..], "a%26b%3D%FF"));
 
-        let cookie = KeySource::Cookie("sid".into());
-        let key = cookie.extract(b"/", Some(b"xsid=0; sid=a+b=c; sid=2")).unwrap();
+        let cookie = plain(Place::Cookie("sid".into()));
+        let key = extract(&cookie, b"/", Some(b"xsid=0; sid=a+b=c; sid=2")).unwrap();
         assert_eq!((key.bytes(), &*key.as_parameter()), (&b"a+b=c"[..], "a%2Bb%3Dc"));
 
-        let segment = KeySource::PathSegment(1);
-        let key = segment.extract(b"/room/a+b%2f/x?client_id=1", None).unwrap();
+        let segment = plain(Place::PathSegment(1));
+        let key = extract(&segment, b"/room/a+b%2f/x?client_id=1", None).unwrap();
         assert_eq!((key.bytes(), &*key.as_parameter()), (&b"a+b/"[..], "a%2Bb%2F"));
     }
 
@@ -180,36 +297,36 @@ mod tests {
         for path in
             ["/join", "/join?", "/join?client_id", "/join?client_id=", "/join?client_id=&client_id=1", ""]
         {
-            assert_eq!(query().extract(path.as_bytes(), None), Err(KeyError::Missing), "{path}");
+            assert_eq!(extract(&query(), path.as_bytes(), None), missing("client_id"), "{path}");
         }
-        let header = KeySource::Header("x".into());
-        assert_eq!(header.extract(b"/", None), Err(KeyError::Missing));
-        assert_eq!(header.extract(b"/", Some(b"  ")), Err(KeyError::Missing));
-        assert_eq!(KeySource::Cookie("a".into()).extract(b"/", Some(b"b=1; ab=2")), Err(KeyError::Missing));
+        let header = plain(Place::Header("x".into()));
+        assert_eq!(extract(&header, b"/", None), missing("x"));
+        assert_eq!(extract(&header, b"/", Some(b"  ")), missing("x"));
+        assert_eq!(extract(&plain(Place::Cookie("a".into())), b"/", Some(b"b=1; ab=2")), missing("a"));
         for path in ["/", "/a", "/a/", "/a?b/c"] {
-            let extracted = KeySource::PathSegment(1).extract(path.as_bytes(), None);
-            assert_eq!(extracted, Err(KeyError::Missing), "{path}");
+            let extracted = extract(&plain(Place::PathSegment(1)), path.as_bytes(), None);
+            assert_eq!(extracted, missing("path segment 1"), "{path}");
         }
-        assert_eq!(KeySource::PathSegment(1).extract(b"//x", None).unwrap().bytes(), b"x");
+        assert_eq!(extract(&plain(Place::PathSegment(1)), b"//x", None).unwrap().bytes(), b"x");
     }
 
     #[test]
     fn a_name_that_means_something_in_a_url_is_encoded() {
-        assert_eq!(KeySource::Header("a&b".into()).parameter(), "a%26b");
-        assert_eq!(KeySource::Header(":authority".into()).parameter(), "host");
-        assert_eq!(KeySource::Query("a%20b".into()).parameter(), "a%20b");
-        assert_eq!(KeySource::PathSegment(3).parameter(), "client_id");
+        assert_eq!(plain(Place::Header("a&b".into())).parameter(), "a%26b");
+        assert_eq!(plain(Place::Header(":authority".into())).parameter(), "host");
+        assert_eq!(plain(Place::Query("a%20b".into())).parameter(), "a%20b");
+        assert_eq!(plain(Place::PathSegment(3)).parameter(), "client_id");
     }
 
     #[test]
     fn long_keys_and_control_characters_are_invalid() {
         let extract =
-            |id: &str| query().extract(format!("/join?client_id={id}").as_bytes(), None).map(|_| ());
+            |id: &str| extract(&query(), format!("/join?client_id={id}").as_bytes(), None).map(|_| ());
         assert_eq!(extract(&"x".repeat(256)), Ok(()));
         assert_eq!(extract(&"%41".repeat(256)), Ok(()));
-        assert_eq!(extract(&"x".repeat(257)), Err(KeyError::Invalid));
+        assert_eq!(extract(&"x".repeat(257)), Err(KeyError::Invalid("client_id".to_owned())));
         for id in ["%00", "a%0d%0aset-cookie:x", "%7f", "a%09b"] {
-            assert_eq!(extract(id), Err(KeyError::Invalid), "{id}");
+            assert_eq!(extract(id), Err(KeyError::Invalid("client_id".to_owned())), "{id}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::snapshot::{Builder, Snapshot};
 use super::value::{Number, Scalar, Skipped};
+use crate::hash::fingerprint;
 
 /// The result of compiling an update.
 #[derive(Clone, Debug)]
@@ -60,6 +61,12 @@ impl<'a> Compiler<'a> {
                 let truth = value.truth();
                 self.builder.enabled = truth.or_else(|| last.enabled());
                 truth.is_some()
+            }
+            "cache_generation" => {
+                let is_usable = !matches!(value, Scalar::Other);
+                self.builder.cache_generation =
+                    if is_usable { fingerprint(&value.to_string()) } else { last.cache_generation() };
+                is_usable
             }
             _ => match rest.strip_suffix(".shard_size") {
                 Some(key) => self.add_key(key, value.count()),

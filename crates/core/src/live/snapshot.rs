@@ -5,15 +5,15 @@
 //!
 //! ```text
 //! magic u32, version u64, total_hosts u32, default_shard_size u32, replicas u32 (0: absent), enabled u32 (0: absent,
-//! 1: false, 2: true), slots u32 (a power of two, or 0), slots × u32: the offset of an entry, or 0,
+//! 1: false, 2: true), slots u32 (a power of two, or 0), cache_generation u64, slots × u32: the offset of an entry, or 0,
 //! entries: shard_size u32, length of the key u32, key
 //! ```
 
 use super::value::Number;
 use crate::hash::{fnv1a_64, mix};
 
-const MAGIC: u32 = 0x3174_7270;
-const HEADER: usize = 32;
+const MAGIC: u32 = 0x3274_7270;
+const HEADER: usize = 40;
 /// Where the values begin, after magic and version.
 const VALUES: usize = 12;
 
@@ -68,6 +68,11 @@ impl Snapshot {
         }
     }
 
+    /// The generation of the answer caches.
+    pub fn cache_generation(&self) -> u64 {
+        u64::from(self.word(32)) | u64::from(self.word(36)) << 32
+    }
+
     /// The shard size of one key.
     pub fn shard_size_of(&self, key: &[u8]) -> Option<u32> {
         let slots = self.slots();
@@ -115,6 +120,8 @@ pub struct Builder {
     pub replicas: Option<u32>,
     /// Whether the filter acts.
     pub enabled: Option<bool>,
+    /// The generation of the answer caches.
+    pub cache_generation: u64,
     entries: Vec<u8>,
     offsets: Vec<u32>,
 }
@@ -159,6 +166,7 @@ impl Builder {
         }
         bytes.extend_from_slice(&enabled.to_le_bytes());
         bytes.extend_from_slice(&(slots as u32).to_le_bytes());
+        bytes.extend_from_slice(&self.cache_generation.to_le_bytes());
         bytes.extend(table.iter().flat_map(|at| at.to_le_bytes()));
         bytes.extend_from_slice(&self.entries);
         Snapshot { bytes }
@@ -182,7 +190,7 @@ mod tests {
             entries in prop::collection::hash_map(prop::collection::vec(any::<u8>(), 0..6), 1_u32..100, 0..200),
             others in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..6), 0..50),
         ) {
-            let mut builder = Builder { replicas: Some(3), enabled: Some(false), ..Builder::default() };
+            let mut builder = Builder { replicas: Some(3), enabled: Some(false), cache_generation: 7, ..Builder::default() };
             for (key, size) in &entries {
                 builder.add(key, *size);
                 builder.add(key, 999);
@@ -194,6 +202,7 @@ mod tests {
             }
             prop_assert_eq!(snapshot.version(), 42);
             prop_assert_eq!(snapshot.enabled(), Some(false));
+            prop_assert_eq!(snapshot.cache_generation(), 7);
             prop_assert_eq!(snapshot.number(Number::Replicas), Some(3));
             prop_assert_eq!(snapshot.number(Number::TotalHosts), None);
         }

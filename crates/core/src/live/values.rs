@@ -21,6 +21,11 @@ impl LiveValues {
     pub fn enabled(&self) -> bool {
         self.runtime.as_ref().and_then(|runtime| runtime.enabled()).unwrap_or(true)
     }
+
+    /// Another number means that cached answers must not be used any more.
+    pub fn cache_generation(&self) -> u64 {
+        self.runtime.as_ref().map_or(0, |runtime| runtime.cache_generation())
+    }
 }
 
 /// The live values that hold for one request: those of [`LiveValues`], and those in the metadata of its route and

@@ -2,6 +2,7 @@
 
 use crate::config::CacheConfig;
 use crate::hash::Digest;
+use crate::key::Key;
 use crate::lru::Lru;
 use crate::metrics::Counter;
 use crate::rejection::Rejection;
@@ -17,8 +18,8 @@ pub type Answer = Result<Arc<Host>, Rejection>;
 pub struct ResolvedAnswer {
     /// The decision.
     pub(crate) answer: Answer,
-    /// The key, if a fallback may need it.
-    pub(crate) key: Option<Box<[u8]>>,
+    /// The key, if it is wanted when the response is there.
+    pub(crate) key: Option<Key<'static>>,
     /// Identifies what was asked, if answers are cached.
     pub(crate) digest: Option<Digest>,
 }
@@ -212,11 +213,12 @@ mod tests {
             max_entries: 10,
             negative_ttl: Duration::from_millis(10),
             stale_if_error: Duration::from_millis(1000),
+            drop_on: Vec::new(),
         }
     }
 
     fn host(name: &str) -> Answer {
-        Ok(Arc::new(Host { name: name.to_owned(), target: None }))
+        Ok(Arc::new(Host { name: name.to_owned(), target: None, headers: Vec::new(), called: None }))
     }
 
     /// The name or the status of an answer.
@@ -246,7 +248,7 @@ mod tests {
     #[test]
     fn a_failure_is_cached_briefly() {
         let mut cache = AnswerCache::default();
-        settle(&mut cache, Err(Rejection::NoHostport), 1000).0.unwrap_err();
+        settle(&mut cache, Err(Rejection::NoHostport("hostport".into())), 1000).0.unwrap_err();
         assert_eq!(get(&mut cache, 1009), (Some(Err(502)), Counter::CacheNegative));
         assert_eq!(get(&mut cache, 1010), (None, Counter::CacheMiss));
         settle(&mut cache, Err(Rejection::Overloaded), 2000).0.unwrap_err();
@@ -281,7 +283,7 @@ mod tests {
     fn a_negative_answer_is_not_a_failure() {
         let mut cache = AnswerCache::default();
         settle(&mut cache, host("a"), 0).0.unwrap();
-        for rejection in [Rejection::ResolverStatus(404), Rejection::TargetNotAllowed] {
+        for rejection in [Rejection::NotFound(404), Rejection::TargetNotAllowed] {
             settle(&mut cache, Err(rejection), 200).0.unwrap_err();
             assert!(matches!(get(&mut cache, 205), (Some(Err(_)), Counter::CacheNegative)));
         }

@@ -1,6 +1,7 @@
 //! Resolver calls in flight, and the requests that wait for them.
 
 use crate::hash::{BuildDigestHasher, Digest};
+use crate::key::Key;
 use std::collections::HashMap;
 
 /// How many requests may wait for each call that may be in flight.
@@ -23,8 +24,8 @@ pub struct Pending<O, W> {
     pub owner: O,
     /// Whose call it is.
     pub caller: Caller,
-    /// The key, if a fallback may need it.
-    pub key: Option<Box<[u8]>>,
+    /// The key, if it is wanted when the response is there.
+    pub key: Option<Key<'static>>,
     /// Identifies what is asked, if answers are cached: a second request for the same joins the call.
     pub digest: Option<Digest>,
     /// The requests that wait: the first one made the call.
@@ -82,6 +83,11 @@ impl<O, W> PendingCalls<O, W> {
             _ if calls >= max_in_flight => Err(Overloaded),
             _ => Ok(None),
         }
+    }
+
+    /// The owner of a call.
+    pub fn owner(&self, token: u32) -> Option<&O> {
+        self.by_token.get(&token).map(|pending| &pending.owner)
     }
 
     /// A call was made.

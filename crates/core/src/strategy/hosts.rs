@@ -2,10 +2,9 @@
 
 use crate::config::Hosts;
 use crate::hash::Digest;
+use crate::key::Key;
 use crate::lru::Lru;
-use crate::rejection::Rejection;
-use crate::target::host_port::HostPort;
-use crate::target::{Host, TargetRules};
+use crate::target::{Host, Refused, TargetRules};
 use std::sync::Arc;
 
 /// How many bytes the targets of hosts may take.
@@ -25,13 +24,22 @@ impl HostCache {
     /// The host at a place of a table. `owner` tells the tables of different configurations apart.
     ///
     /// # Errors
-    /// [`Rejection::TargetNotAllowed`]
-    pub fn get(&mut self, owner: u64, table: &HostTable, place: u32) -> Result<Arc<Host>, Rejection> {
+    /// [`Refused`]
+    pub fn get(
+        &mut self,
+        owner: u64,
+        table: &HostTable,
+        place: u32,
+        key: &Key<'_>,
+    ) -> Result<Arc<Host>, Refused> {
+        if table.uses_key {
+            return table.host(place, Some(key)).map(Arc::new);
+        }
         let digest = Digest::of_numbers(owner, place.into());
         if let Some(known) = self.0.get(digest) {
             return Ok(Arc::clone(known));
         }
-        let host = Arc::new(table.host(place)?);
+        let host = Arc::new(table.host(place, None)?);
         self.0.insert(digest, Arc::clone(&host), host.bytes());
         Ok(host)
     }
@@ -42,41 +50,39 @@ impl HostCache {
 pub struct HostTable {
     hosts: Hosts,
     rules: TargetRules,
+    uses_key: bool,
 }
 
 impl HostTable {
     /// The table of these hosts.
     pub fn new(hosts: Hosts, rules: TargetRules) -> Self {
-        Self { hosts, rules }
+        let uses_key = rules.uses_key();
+        Self { hosts, rules, uses_key }
     }
 
     /// The number of hosts, if it is configured as a number; a list has a fixed length.
     pub fn configured_count(&self) -> Option<u32> {
         match &self.hosts {
             Hosts::Numbered { count, .. } => Some(*count),
-            Hosts::Named(_) => None,
+            Hosts::Listed { .. } => None,
         }
     }
 
-    /// The names, if the hosts are named.
+    /// The names, if the hosts are listed.
     pub fn names(&self) -> Option<&[String]> {
         match &self.hosts {
             Hosts::Numbered { .. } => None,
-            Hosts::Named(names) => Some(names),
+            Hosts::Listed { names, .. } => Some(names),
         }
     }
 
     /// The number or name that headers show for the host at `place`, counted from 0.
     pub fn name(&self, place: u32) -> String {
-        match &self.hosts {
-            Hosts::Numbered { base, .. } => (u64::from(*base) + u64::from(place)).to_string(),
-            Hosts::Named(names) => names.get(place as usize).cloned().unwrap_or_default(),
-        }
+        self.hosts.name(place)
     }
 
-    fn host(&self, place: u32) -> Result<Host, Rejection> {
+    fn host(&self, place: u32, key: Option<&Key<'_>>) -> Result<Host, Refused> {
         let name = self.name(place);
-        let named = self.names().and_then(|_| HostPort::parse(&name));
-        self.rules.host(&name, named.as_ref())
+        self.rules.host(&name, &self.hosts.values(&name, key), key.is_some())
     }
 }

@@ -5,10 +5,11 @@
 use super::hosts::{HostCache, HostTable};
 use crate::decision::Route;
 use crate::hash::fnv1a_32;
+use crate::key::Key;
 use crate::live::value::{Number, Source, Sourced};
 use crate::live::values::RequestValues;
-use crate::rejection::Rejection;
 use crate::request::Request;
+use crate::target::Refused;
 
 /// How a key becomes a number before it is reduced to the range of hosts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -57,9 +58,9 @@ impl Index {
     /// The route of a key.
     ///
     /// # Errors
-    /// [`Rejection::TargetNotAllowed`]
-    pub fn route(&self, hosts: &mut HostCache, key: &[u8], count: Sourced) -> Result<Route, Rejection> {
-        let host = hosts.get(self.id, &self.hosts, self.mode.slot(key, count.value))?;
+    /// [`Refused`]
+    pub fn route(&self, hosts: &mut HostCache, key: &Key<'_>, count: Sourced) -> Result<Route, Refused> {
+        let host = hosts.get(self.id, &self.hosts, self.mode.slot(key.bytes(), count.value), key)?;
         Ok(Route { total: Some(count), ..Route::to(host) })
     }
 

@@ -4,13 +4,13 @@ use super::hosts::{HostCache, HostTable};
 use super::index::count_of;
 use crate::config::{Pick, ShuffleConfig};
 use crate::decision::Route;
+use crate::key::Key;
 use crate::live::value::{Number, Sourced};
 use crate::live::values::RequestValues;
-use crate::rejection::Rejection;
 use crate::request::Request;
 use crate::shard::cache::ShardCache;
 use crate::shard::{Assigner, Hosts};
-use crate::target::TargetRules;
+use crate::target::{Refused, TargetRules};
 
 /// The compiled strategy.
 #[derive(Debug)]
@@ -36,9 +36,9 @@ impl Shuffle {
     pub fn new(config: ShuffleConfig, rules: TargetRules, id: u64) -> Self {
         let hosts = match config.hosts {
             // Equal scores are settled by place: in the order of names, the order of the list does not matter.
-            crate::config::Hosts::Named(mut names) => {
+            crate::config::Hosts::Listed { mut names, kind } => {
                 names.sort_unstable();
-                crate::config::Hosts::Named(names)
+                crate::config::Hosts::Listed { names, kind }
             }
             numbered @ crate::config::Hosts::Numbered { .. } => numbered,
         };
@@ -64,19 +64,19 @@ impl Shuffle {
     /// The route of a request.
     ///
     /// # Errors
-    /// [`Rejection::TargetNotAllowed`]
+    /// [`Refused`]
     pub fn route(
         &self,
         shards: &mut ShardCache,
         hosts: &mut HostCache,
-        key: &[u8],
+        key: &Key<'_>,
         path: &[u8],
         request: &impl Request,
         numbers: ShardNumbers,
-    ) -> Result<Route, Rejection> {
+    ) -> Result<Route, Refused> {
         let ShardNumbers { total, size } = numbers;
         let name = |place| self.hosts.name(place);
-        let (shard, digest) = shards.get(self.id, key, total.value, size.value, &self.assigner, name);
+        let (shard, digest) = shards.get(self.id, key.bytes(), total.value, size.value, &self.assigner, name);
         let count = shard.hosts.len();
         let at = match &self.pick {
             Pick::Path => self.assigner.pick(path, count),
@@ -89,7 +89,7 @@ impl Shuffle {
         };
         // A shard is never empty: sizes are from 1 on.
         let place = shard.hosts.get(at).copied().unwrap_or_default();
-        let host = hosts.get(self.id, &self.hosts, place)?;
+        let host = hosts.get(self.id, &self.hosts, place, key)?;
         Ok(Route { shard: Some(shard), total: Some(total), shard_size: Some(size), ..Route::to(host) })
     }
 }

@@ -13,6 +13,14 @@ impl AllowedTargets {
     pub fn allow(&self, target: &HostPort<'_>) -> bool {
         self.0.iter().any(|pattern| pattern.matches(target))
     }
+
+    /// Whether an entry matches a header's value: a `host:port`, or else a name.
+    pub fn allow_text(&self, text: &str) -> bool {
+        match HostPort::parse(text) {
+            Some(target) => self.allow(&target),
+            None => self.0.iter().any(|pattern| pattern.matches_name(text)),
+        }
+    }
 }
 
 /// One entry of `allowed_targets`: a glob over `host:port`.
@@ -21,6 +29,9 @@ impl AllowedTargets {
 /// the port. An entry without `:port` allows every port. An IPv6 literal must be written out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TargetPattern {
+    /// As it was written, for names.
+    name: String,
+    /// In lower case, without a final dot.
     host: String,
     port: Option<PortPattern>,
 }
@@ -51,8 +62,8 @@ impl TargetPattern {
             if address.is_none() {
                 return Err("the text in brackets is not an IPv6 address");
             }
-        } else if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte)) {
-            return Err("a host has letters, digits, `-`, `_`, `.` and `*` only");
+        } else if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.*|".contains(&byte)) {
+            return Err("a host has letters, digits, `-`, `_`, `.` and `*` only, a name also `|`");
         }
         let port = match port {
             None => None,
@@ -66,8 +77,9 @@ impl TargetPattern {
                 _ => return Err("a port is a number from 1 to 65535"),
             },
         };
+        let name = host.to_owned();
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        Ok(Self { host, port })
+        Ok(Self { name, host, port })
     }
 
     /// Whether the pattern allows `target`. Case and a final dot of the host do not matter.
@@ -76,14 +88,21 @@ impl TargetPattern {
         let host_matches = match target.ip() {
             // The same IPv6 address can be written in several ways.
             Some(IpAddr::V6(ip)) => self.ipv6() == Some(ip),
-            _ => glob(self.host.as_bytes(), host.as_bytes()),
+            _ => glob(self.host.as_bytes(), host.as_bytes(), u8::eq_ignore_ascii_case),
         };
         host_matches
             && match &self.port {
                 None => true,
                 Some(PortPattern::Exactly(port)) => *port == target.port(),
-                Some(PortPattern::Like(like)) => glob(like.as_bytes(), target.port().to_string().as_bytes()),
+                Some(PortPattern::Like(like)) => {
+                    glob(like.as_bytes(), target.port().to_string().as_bytes(), u8::eq)
+                }
             }
+    }
+
+    /// Whether the pattern allows a name. Case matters.
+    pub fn matches_name(&self, name: &str) -> bool {
+        self.port.is_none() && glob(self.name.as_bytes(), name.as_bytes(), u8::eq)
     }
 
     fn ipv6(&self) -> Option<Ipv6Addr> {
@@ -101,9 +120,9 @@ impl fmt::Display for TargetPattern {
     }
 }
 
-/// Matches `text` against `pattern` (lower case). Backtracks to the last `*` only, so the time is at most
+/// Matches `text` against `pattern`; `same` compares two bytes. Backtracks to the last `*` only, so the time is at most
 /// the product of the lengths.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+fn glob(pattern: &[u8], text: &[u8], same: fn(&u8, &u8) -> bool) -> bool {
     let (mut at, mut seen) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     loop {
@@ -113,7 +132,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
                 star = Some((at, seen));
                 at += 1;
             }
-            (Some(wanted), Some(byte)) if *wanted == byte.to_ascii_lowercase() => {
+            (Some(wanted), Some(byte)) if same(wanted, byte) => {
                 at += 1;
                 seen += 1;
             }
@@ -192,7 +211,7 @@ mod tests {
                     _ => false,
                 }
             }
-            prop_assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), naive(pattern.as_bytes(), text.as_bytes()));
+            prop_assert_eq!(glob(pattern.as_bytes(), text.as_bytes(), u8::eq), naive(pattern.as_bytes(), text.as_bytes()));
         }
     }
 }

@@ -2,21 +2,24 @@
 
 pub mod allowed;
 pub mod host_port;
-pub mod template;
 
-use crate::rejection::Rejection;
+use crate::key::Key;
+use crate::template::{Template, Unfit, Values};
 use allowed::AllowedTargets;
 use host_port::HostPort;
 use std::sync::Arc;
-use template::Template;
 
 /// A host with all that a request needs to get there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Host {
     /// The number or name that `x-target-host` shows.
     pub name: String,
     /// The change to the request; `None` if the shard's headers are all that is wanted.
     pub target: Option<Target>,
+    /// More request headers, out of a resolver's answer.
+    pub headers: Vec<(Arc<str>, String)>,
+    /// What the host must call itself, if that is configured.
+    pub called: Option<String>,
 }
 
 impl Host {
@@ -27,12 +30,14 @@ impl Host {
             Some(Target::Authority(text) | Target::Header { value: text, .. }) => text.len(),
             Some(Target::DynamicHost { host, port }) => host.len() + port.as_ref().map_or(0, String::len),
         };
-        size_of::<Self>() + self.name.len() + target
+        let headers: usize =
+            self.headers.iter().map(|(_, value)| size_of::<(Arc<str>, String)>() + value.len()).sum();
+        size_of::<Self>() + self.name.len() + target + headers + self.called.as_ref().map_or(0, String::len)
     }
 }
 
 /// The change to a request that makes Envoy select a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A new `:authority`.
     Authority(String),
@@ -69,6 +74,15 @@ pub enum TargetKind {
 }
 
 impl TargetKind {
+    /// The template of the target.
+    pub fn template(&self) -> &Template {
+        match self {
+            Self::Authority(template)
+            | Self::DynamicHost(template)
+            | Self::Header { value: template, .. } => template,
+        }
+    }
+
     /// The header that is set, if one is.
     pub fn header(&self) -> Option<&Arc<str>> {
         match self {
@@ -85,55 +99,89 @@ pub struct TargetRules {
     pub kind: Option<TargetKind>,
     /// The list, if there is one.
     pub allowed: Option<Arc<AllowedTargets>>,
+    /// What a host must call itself, if that is configured.
+    pub called: Option<Template>,
+}
+
+/// Why a host is not a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The key does not fit into the target.
+    Key,
+    /// The target is malformed or not allowed.
+    NotAllowed,
+}
+
+impl From<Unfit> for Refused {
+    fn from(Unfit: Unfit) -> Self {
+        Self::Key
+    }
 }
 
 impl TargetRules {
-    /// The host of this name, if requests may be sent there. `named` is the name where it is a `host:port`.
+    /// The rules of an operator's own target, whatever the list says.
+    pub fn fixed(kind: TargetKind) -> Self {
+        Self { kind: Some(kind), allowed: None, called: None }
+    }
+
+    /// Whether targets depend on the key, beside the host that is chosen by it.
+    pub fn uses_key(&self) -> bool {
+        self.templates().any(Template::has_part)
+    }
+
+    /// Whether the parts of a key fit into the target.
+    pub fn fits(&self, key: &Key<'_>) -> bool {
+        self.templates().all(|template| template.fits(key))
+    }
+
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.kind.as_ref().map(TargetKind::template).into_iter().chain(&self.called)
+    }
+
+    /// The host that these values lead to, if requests may be sent there. `name` is what headers show.
     ///
-    /// The list is matched against the finished target, and against the name where the target is a header.
+    /// The list is matched against the finished target; without a target, against the `host:port` of the values. Without
+    /// a list, `is_foreign` says that a client or a resolver had a say in the target: then the literals of the proxy's own
+    /// machine are refused.
     ///
     /// # Errors
-    /// [`Rejection::TargetNotAllowed`]
-    pub fn host(&self, name: &str, named: Option<&HostPort<'_>>) -> Result<Host, Rejection> {
-        let name_allowed = || named.is_none() || self.allow(named);
-        let (target, allowed) = match &self.kind {
-            None => (None, name_allowed()),
-            Some(TargetKind::Header { name: header, value }) => {
-                let target = Target::Header { name: Arc::clone(header), value: value.render(name) };
-                (Some(target), name_allowed())
+    /// [`Refused`]
+    pub fn host(&self, name: &str, values: &Values<'_>, is_foreign: bool) -> Result<Host, Refused> {
+        let is_dangerous =
+            |address: &HostPort<'_>| is_foreign && self.allowed.is_none() && address.is_dangerous_literal();
+        let named = values.hostport.and_then(HostPort::parse);
+        if named.as_ref().is_some_and(is_dangerous) {
+            return Err(Refused::NotAllowed);
+        }
+        let (target, is_allowed) = match &self.kind {
+            None => (None, named.is_none() || self.allow(named.as_ref())),
+            Some(TargetKind::Header { name, value }) => {
+                let value = value.render(values)?;
+                let is_allowed = self.allowed.as_ref().is_none_or(|list| list.allow_text(&value));
+                (Some(Target::Header { name: Arc::clone(name), value }), is_allowed)
             }
-            Some(TargetKind::Authority(template)) => {
-                let authority = template.render(name);
-                let allowed = self.allow_address(&authority, named);
-                (Some(Target::Authority(authority)), allowed)
-            }
-            Some(TargetKind::DynamicHost(template)) => {
-                let address = template.render(name);
-                (Some(dynamic_host(&address)), self.allow_address(&address, named))
+            Some(TargetKind::Authority(template) | TargetKind::DynamicHost(template)) => {
+                let address = template.render(values)?;
+                let parsed = HostPort::parse(&address);
+                if parsed.is_none()
+                    && template.has_part()
+                    && HostPort::parse(&format!("{address}:80")).is_none()
+                {
+                    return Err(Refused::Key);
+                }
+                let is_allowed = self.allow(parsed.as_ref()) && !parsed.as_ref().is_some_and(is_dangerous);
+                let target = match &self.kind {
+                    Some(TargetKind::DynamicHost(_)) => dynamic_host(&address, parsed.as_ref()),
+                    _ => Target::Authority(address),
+                };
+                (Some(target), is_allowed)
             }
         };
-        if allowed { Ok(Host { name: name.to_owned(), target }) } else { Err(Rejection::TargetNotAllowed) }
-    }
-
-    /// The host that a resolver names, if requests may be sent there.
-    ///
-    /// # Errors
-    /// [`Rejection::TargetNotAllowed`], also for a text that is not a `host:port`.
-    pub fn resolved_host(&self, hostport: &str) -> Result<Host, Rejection> {
-        let named = HostPort::parse(hostport).ok_or(Rejection::TargetNotAllowed)?;
-        // A resolver must not lead Envoy to its own machine unless a list allows it.
-        if self.allowed.is_none() && named.is_dangerous_literal() {
-            return Err(Rejection::TargetNotAllowed);
+        if !is_allowed {
+            return Err(Refused::NotAllowed);
         }
-        self.host(hostport, Some(&named))
-    }
-
-    /// Whether a finished address is allowed. Mostly it equals the name, which has been parsed already.
-    fn allow_address(&self, address: &str, named: Option<&HostPort<'_>>) -> bool {
-        match named {
-            Some(named) if named.as_str() == address => self.allow(Some(named)),
-            _ => self.allowed.is_none() || self.allow(HostPort::parse(address).as_ref()),
-        }
+        let called = self.called.as_ref().map(|called| called.render(values)).transpose()?;
+        Ok(Host { name: name.to_owned(), target, headers: Vec::new(), called })
     }
 
     fn allow(&self, target: Option<&HostPort<'_>>) -> bool {
@@ -145,67 +193,97 @@ impl TargetRules {
     }
 }
 
-fn dynamic_host(address: &str) -> Target {
-    match HostPort::parse(address) {
-        // Envoy dials an IPv6 literal only in its brackets.
-        Some(parsed) => {
-            Target::DynamicHost { host: parsed.host().to_owned(), port: Some(parsed.port().to_string()) }
-        }
-        None => Target::DynamicHost { host: address.to_owned(), port: None },
-    }
+fn dynamic_host(address: &str, parsed: Option<&HostPort<'_>>) -> Target {
+    // Envoy dials an IPv6 literal only in its brackets.
+    let host = parsed.map_or(address, HostPort::host).to_owned();
+    Target::DynamicHost { host, port: parsed.map(|parsed| parsed.port().to_string()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::allowed::TargetPattern;
-    use super::template::Placeholder;
     use super::*;
+    use crate::template::Slot;
 
-    fn rules(kind: Option<TargetKind>, allowed: &[&str]) -> TargetRules {
+    fn rules(kind: TargetKind, allowed: &[&str]) -> TargetRules {
         let patterns = allowed.iter().map(|text| TargetPattern::parse(text).unwrap()).collect();
         let allowed = (!allowed.is_empty()).then(|| Arc::new(AllowedTargets(patterns)));
-        TargetRules { kind, allowed }
+        TargetRules { kind: Some(kind), allowed, called: None }
     }
 
-    fn authority(text: &str, placeholder: Placeholder) -> Option<TargetKind> {
-        Some(TargetKind::Authority(Template::parse(text, placeholder).unwrap()))
+    fn template(text: &str) -> Template {
+        let slot = |name: &str| match name {
+            "hostport" => Some(Slot::HostPort),
+            "index" => Some(Slot::Index),
+            "name" => Some(Slot::Name),
+            _ => None,
+        };
+        Template::parse(text, slot).unwrap()
+    }
+
+    fn authority(text: &str) -> TargetKind {
+        TargetKind::Authority(template(text))
+    }
+
+    fn resolved(rules: &TargetRules, hostport: &str) -> Result<Host, Refused> {
+        rules.host(hostport, &Values { hostport: Some(hostport), ..Values::default() }, true)
+    }
+
+    fn numbered(rules: &TargetRules, index: &str) -> Result<Host, Refused> {
+        rules.host(index, &Values { index: Some(index), ..Values::default() }, false)
     }
 
     #[test]
     fn the_list_is_matched_against_the_finished_target() {
-        let rules = rules(authority("owner-{hostport}", Placeholder::HostPort), &["owner-a:1"]);
-        let host = rules.resolved_host("a:1").unwrap();
-        assert_eq!(host.target, Some(Target::Authority("owner-a:1".into())));
-        assert_eq!(rules.resolved_host("b:1"), Err(Rejection::TargetNotAllowed));
+        let rules = rules(authority("owner-{hostport}"), &["owner-a:1"]);
+        assert_eq!(resolved(&rules, "a:1").unwrap().target, Some(Target::Authority("owner-a:1".into())));
+        assert_eq!(resolved(&rules, "b:1"), Err(Refused::NotAllowed));
     }
 
     #[test]
     fn an_address_without_a_port_matches_no_entry() {
-        let kind = authority("server-{index}", Placeholder::Index);
-        assert!(rules(kind.clone(), &[]).host("1", None).is_ok());
-        assert_eq!(rules(kind, &["server-1"]).host("1", None), Err(Rejection::TargetNotAllowed));
+        assert!(numbered(&rules(authority("server-{index}"), &[]), "1").is_ok());
+        assert_eq!(
+            numbered(&rules(authority("server-{index}"), &["server-1"]), "1"),
+            Err(Refused::NotAllowed)
+        );
+    }
+
+    #[test]
+    fn a_header_is_matched_by_its_finished_value() {
+        let header = |text: &str| TargetKind::Header { name: "x-a".into(), value: template(text) };
+        let allowed = |text, list: &[&str], name| {
+            let values = Values { name: Some(name), hostport: Some(name), ..Values::default() };
+            rules(header(text), list).host(name, &values, true).is_ok()
+        };
+        assert!(allowed("cell-{name}", &["cell-*"], "a"));
+        assert!(!allowed("cell-{name}", &["cell-*"], "a.b"), "a star does not match a dot");
+        assert!(!allowed("cell-{name}", &["CELL-*"], "a"), "case matters in names");
+        assert!(!allowed("cell-{name}", &["cell-*:80"], "a"), "a name has no port");
+        assert!(allowed("{hostport}", &["a:*"], "a:80") && allowed("{hostport}", &["A"], "a:80"));
+        assert!(!allowed("{hostport}", &["b"], "a:80"));
     }
 
     #[test]
     fn dangerous_literals_need_a_list() {
-        let kind = authority("{hostport}", Placeholder::HostPort);
-        assert_eq!(rules(kind.clone(), &[]).resolved_host("127.0.0.1:80"), Err(Rejection::TargetNotAllowed));
-        assert!(rules(kind.clone(), &["127.0.0.1:80"]).resolved_host("127.0.0.1:80").is_ok());
-        assert_eq!(rules(kind, &[]).resolved_host("no port"), Err(Rejection::TargetNotAllowed));
+        assert_eq!(resolved(&rules(authority("{hostport}"), &[]), "127.0.0.1:80"), Err(Refused::NotAllowed));
+        assert!(resolved(&rules(authority("{hostport}"), &["127.0.0.1:80"]), "127.0.0.1:80").is_ok());
+        let rules = rules(authority("{index}.0.0.1:80"), &[]);
+        assert!(numbered(&rules, "127").is_ok(), "the operator chose it");
+        let values = Values { index: Some("127"), ..Values::default() };
+        assert_eq!(rules.host("127", &values, true), Err(Refused::NotAllowed), "a client had a say in it");
     }
 
     #[test]
     fn a_dynamic_host_is_split_into_host_and_port() {
-        let kind = |text| Some(TargetKind::DynamicHost(Template::parse(text, Placeholder::Index).unwrap()));
-        let target = |text| rules(kind(text), &[]).host("7", None).unwrap().target;
+        let kind = |text: &str| TargetKind::DynamicHost(template(text));
+        let target = |text| numbered(&rules(kind(text), &[]), "7").unwrap().target;
         let dynamic = |host: &str, port: Option<&str>| {
             Some(Target::DynamicHost { host: host.into(), port: port.map(Into::into) })
         };
         assert_eq!(target("s-{index}:81"), dynamic("s-7", Some("81")));
         assert_eq!(target("s-{index}"), dynamic("s-7", None));
-        let hostport = Template::parse("{hostport}", Placeholder::HostPort).unwrap();
-        let rules = rules(Some(TargetKind::DynamicHost(hostport)), &[]);
-        let host = rules.resolved_host("[2001:db8::1]:80").unwrap();
+        let host = resolved(&rules(kind("{hostport}"), &[]), "[2001:db8::1]:80").unwrap();
         assert_eq!(host.target, dynamic("[2001:db8::1]", Some("80")), "the brackets stay");
     }
 }

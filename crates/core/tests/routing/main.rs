@@ -1,6 +1,7 @@
 //! The decisions on requests, as tables of events: requests, calls and responses in, decisions and counters out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod outcomes;
 mod resolve;
 mod routes;
 mod strategies;
@@ -10,7 +11,7 @@ use pinroute_core::decision::{Call, Decision, Verdict};
 use pinroute_core::live::values::LiveValues;
 use pinroute_core::metrics::Counter;
 use pinroute_core::request::{Property, Request};
-use pinroute_core::response::Response;
+use pinroute_core::response::{Headers, Response};
 use pinroute_core::router::{Router, Worker};
 use pinroute_core::target::Target;
 use pinroute_core::time::Time;
@@ -95,7 +96,7 @@ impl Bench {
 
     /// The requests that waited for a call, and what becomes of them.
     fn respond(&mut self, token: u32, status: u16, body: &str) -> Vec<(u32, String)> {
-        self.respond_by(token, Response::Complete { status, body: body.as_bytes() })
+        self.respond_by(token, complete(status, body))
     }
 
     fn respond_by(&mut self, token: u32, response: Response<'_>) -> Vec<(u32, String)> {
@@ -115,12 +116,17 @@ impl Bench {
     }
 }
 
+/// A response without headers.
+fn complete(status: u16, body: &str) -> Response<'_> {
+    Response::Complete { status, body: body.as_bytes(), headers: Headers::default() }
+}
+
 /// A verdict as a short text: the target, or the status and body.
 fn shown(verdict: Verdict) -> String {
     match verdict {
         Verdict::Pass => "pass".to_owned(),
         Verdict::Continue(rejection) => format!("continue: {}", rejection.body()),
-        Verdict::Reject(rejection) => format!("{} {}", rejection.status(), rejection.body()),
+        Verdict::Reject(rejection, status) => format!("{status} {}", rejection.body()),
         Verdict::Route(route) => match &route.host.target {
             None => format!("host {}", route.host.name),
             Some(Target::Authority(authority)) => authority.clone(),

@@ -1,6 +1,6 @@
 //! The `resolve` strategy: calls, single flight, limits, the cache, and the fallback.
 
-use crate::{Bench, Fake, get, shown};
+use crate::{Bench, Fake, complete, get, shown};
 use pinroute_core::decision::{Decision, ReplyVerdict, Verdict};
 use pinroute_core::live::compile::Compiler;
 use pinroute_core::live::snapshot::Snapshot;
@@ -39,12 +39,12 @@ fn the_call_carries_the_key_as_it_stood() {
 fn every_response_has_its_verdict() {
     let cases = [
         (Response::Failed, "502 resolver httpCall failed"),
-        (Response::Complete { status: 503, body: b"" }, "502 resolver returned 503"),
-        (Response::Complete { status: 404, body: HOST_1.as_bytes() }, "502 resolver returned 404"),
-        (Response::Complete { status: 200, body: b"{}" }, "502 no hostport in resolver body"),
-        (Response::Complete { status: 200, body: br#"{"hostport":"a b:1"}"# }, "502 target not allowed"),
-        (Response::Complete { status: 200, body: br#"{"hostport":"other:80"}"# }, "502 target not allowed"),
-        (Response::Complete { status: 200, body: HOST_1.as_bytes() }, "host-1:80"),
+        (complete(503, ""), "502 resolver returned 503"),
+        (complete(404, HOST_1), "502 resolver returned 404"),
+        (complete(200, "{}"), "502 no hostport in resolver body"),
+        (complete(200, r#"{"hostport":"a b:1"}"#), "502 target not allowed"),
+        (complete(200, r#"{"hostport":"other:80"}"#), "502 target not allowed"),
+        (complete(200, HOST_1), "host-1:80"),
     ];
     for (token, (response, expected)) in (1..).zip(cases) {
         let mut bench = Bench::new(r#"{"allowed_targets":["host-*:80"]}"#);
@@ -196,7 +196,8 @@ fn the_fallback_is_used_only_when_the_resolver_fails() {
     };
     assert_eq!(answered(200, r#"{"hostport":"other:80"}"#), "other:80");
     // FNV-1a of 123 is odd: the second of two hosts.
-    for (status, body) in [(503, ""), (404, ""), (200, "{}"), (200, r#"{"hostport":"evil:80"}"#)] {
+    assert_eq!(answered(404, ""), "502 resolver returned 404", "nobody owns the key");
+    for (status, body) in [(503, ""), (403, ""), (200, "{}"), (200, r#"{"hostport":"evil:80"}"#)] {
         assert_eq!(answered(status, body), "host-2:80");
     }
     assert_eq!(shown(bench.verdict(&get("/join"))), "400 missing client_id");
@@ -263,8 +264,7 @@ fn a_response_of_another_host_is_not_passed_on_and_its_answer_is_forgotten() {
     let mut bench = Bench::new(r#"{"resolve":{"cache":{}},"verify":{"response_header":"X-Host"}}"#);
     assert!(bench.router.needs_reply());
     bench.send(&join("1"), 1);
-    let resolved =
-        bench.worker.on_response(1, Response::Complete { status: 200, body: HOST_1.as_bytes() }, bench.now);
+    let resolved = bench.worker.on_response(1, complete(200, HOST_1), bench.now);
     let resolved = resolved.unwrap();
     let verdict = bench.router.on_resolved(&mut bench.worker, &resolved.answer, &join("1"), &bench.live);
     let Verdict::Route(route) = verdict else { panic!("{verdict:?}") };

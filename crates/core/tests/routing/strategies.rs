@@ -40,7 +40,7 @@ fn the_filter_applies_under_its_path_prefix_and_while_it_is_enabled() {
 
 #[test]
 fn on_error_continue_passes_a_request_on() {
-    let mut bench = Bench::new(r#"{"on_error":"continue","allow_untouched":true}"#);
+    let mut bench = Bench::new(r#"{"on_missing_key":"continue","allow_untouched":true}"#);
     let verdict = bench.verdict(&get("/"));
     assert_eq!(verdict.counters().last(), Some(Counter::Passed));
     assert_eq!(shown(verdict), "continue: missing client_id");
