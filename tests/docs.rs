@@ -206,14 +206,18 @@ fn the_reference_has_every_option_and_no_other() {
     }
     let mut real = BTreeSet::new();
     explore(&config::schema(), "", &mut real);
-    // The rows of `fallback.index` and `fallback.target` refer to those of `index` and `target`.
-    for field in ["index.", "target."] {
+    // These rows refer to those of `index` and `target`.
+    let outcomes = ["on_missing_key.target.", "on_not_found.target.", "on_error.target."];
+    for prefix in ["fallback.index.", "fallback.target."].into_iter().chain(outcomes) {
         let inner = |prefix: &str| -> BTreeSet<String> {
             real.iter().filter_map(|option| option.strip_prefix(prefix)).map(str::to_owned).collect()
         };
-        assert_eq!(inner(&format!("fallback.{field}")), inner(field), "{field}");
+        let (_, field) = prefix.split_once('.').unwrap();
+        assert_eq!(inner(prefix), inner(field), "{prefix}");
+        real.retain(|option| !option.starts_with(prefix));
     }
-    real.retain(|option| !option.starts_with("fallback.index.") && !option.starts_with("fallback.target."));
+    // The places that a response may give are described once.
+    real.retain(|option| !(option.starts_with("resolve.answer.") && option.ends_with(".header")));
     assert_eq!(listed, real);
 }
 
@@ -238,7 +242,8 @@ fn every_rejection_is_documented() {
         Rejection::InvalidKey(key()),
         Rejection::CalloutFailed,
         Rejection::ResolverStatus(503),
-        Rejection::NoHostport,
+        Rejection::NotFound(404),
+        Rejection::NoHostport("hostport".into()),
         Rejection::TargetNotAllowed,
         Rejection::Overloaded,
         Rejection::RouteConfig,

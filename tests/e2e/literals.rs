@@ -17,7 +17,7 @@ fn status_of(
     let env = TestEnv::builder("preserve-host.yaml")
         .plugin(json!({
             "index": { "hosts": [literal] },
-            "target": { target: "{host}" },
+            "target": { target: "{hostport}" },
             "allowed_targets": [literal],
         }))
         .edit(move |shipped| {

@@ -1,12 +1,14 @@
 //! End-to-end tests: the built filter in a real Envoy, with real DNS and real servers.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod answers;
 mod authority;
 mod cache;
 mod configuration;
 mod hostcalls;
 mod hostile;
 mod index;
+mod keys;
 mod literals;
 mod live_admin;
 mod live_cds;

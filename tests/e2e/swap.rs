@@ -52,7 +52,9 @@ impl Addresses {
             let serve = move |path: &str, head: &[u8]| {
                 let owner = state.lock().unwrap().owner[front];
                 let (_, client) = clients.iter().find(|(number, _)| *number == owner).unwrap();
-                let host = Recorded { path: path.to_owned(), head: head.to_vec() }.header("host").unwrap();
+                let host = Recorded { path: path.to_owned(), head: head.to_vec(), body: Vec::new() }
+                    .header("host")
+                    .unwrap();
                 let response = client.request("GET", path, &[("host", &host)], b"").unwrap();
                 let mut state = state.lock().unwrap();
                 if response.status == 200 && host.starts_with(&name(owner)) && state.owner[front] == owner {

@@ -112,6 +112,8 @@ pub struct Recorded {
     pub path: String,
     /// Everything up to and with the empty line.
     pub head: Vec<u8>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 impl Recorded {
@@ -152,7 +154,7 @@ type Handler = dyn Fn(&str, &[u8]) -> FakeResponse + Send + Sync;
 
 impl FakeResolver {
     /// Starts a server that responds to each request with the result of `handler`, which gets the path with its query,
-    /// and the head as it was sent. A body is read and dropped (by its `content-length`).
+    /// and the head as it was sent. A body is read by its `content-length`.
     ///
     /// # Errors
     /// If no port can be bound.
@@ -266,9 +268,9 @@ fn converse(mut stream: &TcpStream, shared: &Shared, handler: &Arc<Handler>) -> 
         let Some(head) = read_head(stream, &mut buffer)? else { return Ok(End::Close) };
         let text = String::from_utf8_lossy(&head);
         let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
-        let request = Recorded { path, head: head.clone() };
+        let mut request = Recorded { path, head: head.clone(), body: Vec::new() };
         let length = request.header("content-length").and_then(|length| length.parse().ok());
-        skip_body(stream, &mut buffer, length.unwrap_or(0))?;
+        request.body = read_body(stream, &mut buffer, length.unwrap_or(0))?;
         locked(&shared.requests).push(request.clone());
 
         let script = handler(&request.path, &head);
@@ -303,10 +305,9 @@ fn read_head(stream: &TcpStream, buffer: &mut Vec<u8>) -> Result<Option<Vec<u8>>
     }
 }
 
-fn skip_body(stream: &TcpStream, buffer: &mut Vec<u8>, length: usize) -> Result<()> {
+fn read_body(stream: &TcpStream, buffer: &mut Vec<u8>, length: usize) -> Result<Vec<u8>> {
     while buffer.len() < length && read_more(stream, buffer)? {}
-    buffer.drain(..length.min(buffer.len()));
-    Ok(())
+    Ok(buffer.drain(..length.min(buffer.len())).collect())
 }
 
 fn read_more(mut stream: &TcpStream, buffer: &mut Vec<u8>) -> Result<bool> {
