@@ -56,6 +56,13 @@ pub fn all(port: u16) -> Result<Vec<Variant>> {
         new("lua-index", "Lua, index (FNV-1a)", WARM, lua("bench/lua/index.lua")?),
         new("index", "pinroute, index (FNV-1a)", WARM, index(None)),
         new("index-live", "pinroute, index, live runtime", WARM, index(Some(RUNTIME))),
+        new("template", "pinroute, template", WARM, template(&json!({ "query": "client_id" }))),
+        new(
+            "template-path",
+            "pinroute, template of a path pattern",
+            WARM,
+            template(&json!({ "path": "/{key}" })),
+        ),
         new("lua-shuffle", "Lua, shuffle", WARM, Filter::Lua(lua_shuffle.clone())),
         new("djb2", "pinroute, shuffle lua_djb2", WARM, shuffle(&djb2, true, None)),
         new("rendezvous", "pinroute, shuffle rendezvous", WARM, shuffle(&rendezvous, true, None)),
@@ -146,6 +153,13 @@ pub fn index(resource: Option<&str>) -> Filter {
         }),
         resource,
     )
+}
+
+/// The `template` strategy with this key.
+fn template(key: &Value) -> Filter {
+    Filter::pinroute(json!({
+        "key": key, "template": {}, "target": { "authority": "poc-routing-server-{key}:8081" },
+    }))
 }
 
 /// The `shuffle_shard` strategy, with live values from a resource.

@@ -286,6 +286,7 @@ impl Router {
         }
         if is_wrong {
             worker.recorder.count(Counter::Misrouted);
+            log::debug!("pinroute: another host answered than {}", route.host);
             return ReplyVerdict::WrongHost;
         }
         ReplyVerdict::Pass

@@ -348,15 +348,15 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"index":{"replicas":3},"target":{"authority":"s-{index}:8081"},"allowed_targets":["s-*:80","s-4:8081"]}"#,
-        "allowed_targets: got entries that allow none of the configured hosts; allowed: entries that match the finished targets",
+        "allowed_targets: got [s-*:80, s-4:8081], which allows none of the hosts, such as s-1:8081; allowed: entries that match the finished targets",
     ),
     (
         r#"{"shuffle_shard":{"hosts":["a:1","b:1"]},"allowed_targets":["c"]}"#,
-        "allowed_targets: got entries that allow none of the configured hosts; allowed: entries that match the finished targets",
+        "allowed_targets: got [c], which allows none of the hosts, such as a:1; allowed: entries that match the finished targets",
     ),
     (
         r#"{"fallback":{"index":{},"target":{"authority":"s-{index}:1"}},"allowed_targets":["other"]}"#,
-        "allowed_targets: got entries that allow none of the configured hosts; allowed: entries that match the finished targets",
+        "allowed_targets: got [other], which allows none of the hosts, such as s-1:1; allowed: entries that match the finished targets",
     ),
     (
         r#"{"shuffle_shard":{"hosts":["a:1","A.:1"]}}"#,

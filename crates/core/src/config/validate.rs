@@ -203,7 +203,11 @@ fn agree(config: &Config) -> Result<()> {
     if rules.uses_key() || (0..hosts.count()).any(is_allowed) {
         return Ok(());
     }
-    let problem = "got entries that allow none of the configured hosts";
+    let list = config.allowed_targets.as_ref().map(|list| list.to_string()).unwrap_or_default();
+    let name = hosts.name(0);
+    let anything = TargetRules { allowed: None, ..rules };
+    let first = anything.host(&name, &hosts.values(&name, None), false).map_or(name, |host| host.to_string());
+    let problem = format!("got {list}, which allows none of the hosts, such as {first}");
     Err(ConfigError::new("allowed_targets", problem, "entries that match the finished targets"))
 }
 

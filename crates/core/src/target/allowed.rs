@@ -23,6 +23,14 @@ impl AllowedTargets {
     }
 }
 
+impl fmt::Display for AllowedTargets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(patterns) = self;
+        let shown = patterns.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        write!(f, "[{shown}{}]", if patterns.len() > 3 { ", …" } else { "" })
+    }
+}
+
 /// One entry of `allowed_targets`: a glob over `host:port`.
 ///
 /// `*` matches any run of characters within one label or within the port, neither a dot nor the colon before

@@ -7,6 +7,7 @@ use crate::key::Key;
 use crate::template::{Template, Unfit, Values};
 use allowed::AllowedTargets;
 use host_port::HostPort;
+use std::fmt;
 use std::sync::Arc;
 
 /// A host with all that a request needs to get there.
@@ -20,6 +21,18 @@ pub struct Host {
     pub headers: Vec<(Arc<str>, String)>,
     /// What the host must call itself, if that is configured.
     pub called: Option<String>,
+}
+
+/// Where requests for it go.
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            None => f.write_str(&self.name),
+            Some(Target::Authority(text) | Target::Header { value: text, .. }) => f.write_str(text),
+            Some(Target::DynamicHost { host, port: None }) => f.write_str(host),
+            Some(Target::DynamicHost { host, port: Some(port) }) => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 impl Host {
