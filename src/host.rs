@@ -126,12 +126,12 @@ pub fn call_resolver<W>(call: &Call<W>) -> Option<u32> {
         (":path", call.path.as_bytes()),
         (":authority", call.authority.as_bytes()),
     ]);
-    if call.body.is_some() {
-        headers.push(("content-type", b"application/json"));
-    }
     headers.extend(call.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
     // What is configured has precedence.
     let is_set = |name| call.headers.iter().any(|(set, _)| set == name);
+    if call.body.is_some() && !is_set("content-type") {
+        headers.push(("content-type", b"application/json"));
+    }
     headers.extend(
         tracing.iter().filter(|(name, _)| !is_set(name)).map(|(name, value)| (*name, value.as_slice())),
     );

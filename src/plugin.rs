@@ -97,10 +97,14 @@ impl Plugin {
 
     /// The router of the request of the effective context: its route's own, or the plugin's.
     pub fn router(&self) -> Result<Arc<Router>, Rejection> {
-        let of_route = self
-            .routes
-            .as_ref()
-            .map_or(Ok(None), |routes| routes.borrow_mut().router(&CurrentRequest, &self.router))?;
+        let of_route =
+            self.routes.as_ref().map(|routes| routes.borrow_mut().router(&CurrentRequest, &self.router));
+        let of_route = match of_route.transpose() {
+            Ok(router) => router.flatten(),
+            // What runtime disables is not judged by a route's mistake.
+            Err(_) if !self.live.borrow().enabled() => None,
+            Err(invalid) => return Err(invalid.into()),
+        };
         Ok(of_route.unwrap_or_else(|| Arc::clone(&self.router)))
     }
 

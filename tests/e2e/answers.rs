@@ -31,7 +31,8 @@ fn with_header(header: &str, body: &str) -> FakeResponse {
 #[test]
 fn the_target_is_found_wherever_the_resolver_puts_it() {
     let second = |port: u16| format!("{}:{port}", name(2));
-    let cases: [(Value, fn(&str, u16) -> FakeResponse); 4] = [
+    type Answer = fn(&str, u16) -> FakeResponse;
+    let cases: [(Value, Answer); 4] = [
         (json!({ "hostport": "/proxy/0/address" }), |host, port| {
             FakeResponse::ok(json!({ "proxy": [{ "address": format!("{host}:{port}") }] }).to_string())
         }),

@@ -155,3 +155,25 @@ fn a_routes_configuration_keeps_no_header_that_the_plugin_owns() {
         "{seen:?}"
     );
 }
+
+#[test]
+fn runtime_disables_the_filter_also_on_a_route_whose_configuration_is_wrong() {
+    let plugin = json!({
+        "per_route": "pinroute", "index": { "replicas": 2 },
+        "target": { "header": { "name": "x-owner", "value": "{index}" } },
+    });
+    let env = disabled("per-route.yaml", plugin).edit(one_route("resolver")).edit(|shipped| {
+        let route = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/0";
+        shipped.edit(|config| {
+            config.pointer_mut(route).unwrap()["metadata"] =
+                json!({ "filter_metadata": { "pinroute": { "nope": 1 } } });
+        });
+        Ok(())
+    });
+    let env = env.start().unwrap();
+    eventually(Duration::from_secs(10), || {
+        let response = env.get("/health").unwrap();
+        if response.text() == "ok" { Ok(()) } else { Err(response.text()) }
+    })
+    .unwrap();
+}

@@ -78,3 +78,17 @@ fn the_answer_that_led_to_the_wrong_host_is_forgotten() {
     assert_eq!(resolver.requests().len(), 2, "the resolver is asked again");
     assert_eq!(stats(&env), [2, 2, 0]);
 }
+
+#[test]
+fn a_final_dot_makes_no_other_host() {
+    let dns = pinroute_testkit::dns::Dns::start().unwrap();
+    let servers = pinroute_testkit::servers::Servers::start(1, &Default::default(), &dns).unwrap();
+    let plugin = json!({
+        "index": { "hosts": [format!("{}.:{}", name(1), servers.port())] },
+        "verify": { "response_header": "x-served-by" },
+    });
+    let env = TestEnv::builder("index.yaml").with_servers(dns, servers).plugin(plugin).edit(one_route(DFP));
+    let env = env.start().unwrap();
+    assert_eq!(env.get("/echo?client_id=1").unwrap().status, 200);
+    assert_eq!(stats(&env), [1, 0, 0]);
+}

@@ -16,7 +16,9 @@ pub fn of_cluster(name: &str) -> &str {
 
 /// Whether a text is a host with or without a port (RFC 3986, without user information and escapes).
 pub fn is_valid(text: &str) -> bool {
-    let is_port = |port: &str| matches!(port.len(), 1..=5) && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port != 0)
+    };
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (text, None),
@@ -48,6 +50,8 @@ mod tests {
             "a:",
             "a:x",
             "a:123456",
+            "a:65536",
+            "a:0",
             ":80",
             "::1",
             "[::1",

@@ -10,8 +10,8 @@ const CASES: &[(&str, &str)] = &[
         "the configuration: not JSON: EOF while parsing a value at line 1 column 7; allowed: a JSON object",
     ),
     ("{} {}", "the configuration: not JSON: trailing characters at line 1 column 4; allowed: a JSON object"),
-    ("[]", "the configuration: got []; allowed: an object"),
-    (r#""x""#, r#"the configuration: got "x"; allowed: an object"#),
+    ("[]", "the configuration: got a list that is not shown; allowed: an object"),
+    (r#""x""#, "the configuration: got a text that is not shown; allowed: an object"),
     ("null", "the configuration: got null; allowed: an object"),
     (r#"{"keys":{}}"#, "keys: unknown field; allowed: FIELDS"),
     (r#"{"key":"client_id"}"#, r#"key: got "client_id"; allowed: an object"#),
@@ -158,11 +158,11 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"shuffle_shard":{"seed":""}}"#,
-        "shuffle_shard.seed: got a value that is not shown; allowed: a text that is not empty",
+        "shuffle_shard.seed: got a text that is not shown; allowed: a text that is not empty",
     ),
     (
         r#"{"shuffle_shard":{"seed":["a secret"]}}"#,
-        "shuffle_shard.seed: got a value that is not shown; allowed: a text that is not empty",
+        "shuffle_shard.seed: got a list that is not shown; allowed: a text that is not empty",
     ),
     (
         r#"{"shuffle_shard":{"seed":"x","algorithm":"lua_djb2"}}"#,
@@ -283,7 +283,7 @@ const CASES: &[(&str, &str)] = &[
         "the configuration: duplicate member `key` at line 1 column 41; allowed: each member once",
     ),
     (r#"{"key":["a"]}"#, r#"key: got ["a"]; allowed: an object"#),
-    (r#"{"resolve":["a"]}"#, r#"resolve: got ["a"]; allowed: an object"#),
+    (r#"{"resolve":["a"]}"#, "resolve: got a list that is not shown; allowed: an object"),
     (
         r#"{"allowed_targets":[null]}"#,
         "allowed_targets[0]: got null; allowed: a value; to use the default, leave the field out",
@@ -366,6 +366,33 @@ const CASES: &[(&str, &str)] = &[
         r#"{"shuffle_shard":{"hosts":["[2001:db8::1]:1","b:1","[2001:DB8:0::1]:1"]}}"#,
         r#"shuffle_shard.hosts[2]: got "[2001:DB8:0::1]:1", a host that was listed before; allowed: each host once, in one spelling"#,
     ),
+    (
+        r#"{"shuffle_shard":[{"seed":"topsecret"}]}"#,
+        "shuffle_shard: got a list that is not shown; allowed: an object",
+    ),
+    (r#"{"shuffle_shard":"topsecret"}"#, "shuffle_shard: got a text that is not shown; allowed: an object"),
+    (
+        r#"{"resolve":{"headers":{"x-a":["topsecret"]}}}"#,
+        "resolve.headers.x-a: got a list that is not shown; allowed: a text",
+    ),
+    (
+        r#"{"resolve":{"headers":{"x-a":"{topsecret"}}}"#,
+        "resolve.headers.x-a: got a text that is not shown with a brace without its partner; allowed: a text, with {key} or without",
+    ),
+    (r#"{"a\n[critical] forged":1}"#, r"a\n[critical] forged: unknown field; allowed: FIELDS"),
+    (r#"{"metadata":"a\nb"}"#, r#"metadata: got "a\nb"; allowed: a namespace of metadata"#),
+    (
+        r#"{"resolve":{"path":"/where?a=1&client_id=1"}}"#,
+        r#"resolve.path: got "/where?a=1&client_id=1", which has the parameter `client_id` already; allowed: a path without it: it carries the key"#,
+    ),
+    (
+        r#"{"index":{"replicas":300},"target":{"authority":"10.0.0.{index}:80"}}"#,
+        r#"target: gives "10.0.0.300:80" for the host 300; allowed: a host, with or without a port, for each host"#,
+    ),
+    (
+        r#"{"index":{"base":0},"target":{"authority":"s:{index}"}}"#,
+        r#"target: gives "s:0" for the host 0; allowed: a host, with or without a port, for each host"#,
+    ),
     (r#"{"template":{}}"#, "target: the field is missing; allowed: a target with exactly one of TARGETS"),
     (
         r#"{"template":{},"target":{"authority":"server:80"}}"#,
@@ -428,6 +455,10 @@ const CASES: &[(&str, &str)] = &[
     (
         r#"{"resolve":{"headers":{"Host":"x"}}}"#,
         r#"resolve.headers.Host: got "Host"; allowed: a header's name, but not one of HTTP's own"#,
+    ),
+    (
+        r#"{"resolve":{"forward_headers":["content-length"]}}"#,
+        r#"resolve.forward_headers[0]: got "content-length"; allowed: a header's name, but not one of HTTP's own"#,
     ),
     (
         r#"{"resolve":{"headers":{"x-a":"b\r\nc"}}}"#,
@@ -521,7 +552,7 @@ fn a_route_has_the_plugins_fields_but_those_of_the_plugin_as_a_whole() {
     assert!(message(r#"{"per_route":"x"}"#).starts_with("per_route: cannot be set for a route; allowed: "));
     assert!(message(r#"{"json":"{"}"#).starts_with("the configuration: not JSON"));
     assert!(message(r#"{"json":"{}","index":{}}"#).starts_with("json: unknown field"));
-    assert!(message("3").starts_with("the configuration: got 3"));
+    assert!(message("3").starts_with("the configuration: got a number"));
 }
 
 #[test]

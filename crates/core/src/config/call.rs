@@ -6,6 +6,7 @@ use super::scalar::{Text, is_settable};
 use super::validated::{CacheConfig, CallConfig, ResolveConfig};
 use super::wire;
 use crate::key::KeySource;
+use crate::key::query::{raw_param, split_path};
 use crate::resolve::answer::{AnswerConfig, Wanted};
 use crate::template::{Fit, Slot, Template};
 use serde_json::Value;
@@ -38,7 +39,13 @@ pub fn resolve(resolve: wire::Resolve, key: &KeySource) -> Result<ResolveConfig>
         None if key.is_single() => vec![key.parameter()],
         None => key.names().map(str::to_owned).collect(),
     };
-    let mut separator = if path.example().contains('?') { '&' } else { '?' };
+    let example = path.example();
+    let query = split_path(example.as_bytes()).1.unwrap_or_default();
+    if let Some(twice) = params.iter().find(|name| raw_param(query, name.as_bytes()).is_some()) {
+        let problem = format!("got \"{example}\", which has the parameter `{twice}` already");
+        return Err(ConfigError::new("resolve.path", problem, "a path without it: it carries the key"));
+    }
+    let mut separator = if example.contains('?') { '&' } else { '?' };
     let params = params.into_iter().map(|name| format!("{}{name}=", std::mem::replace(&mut separator, '&')));
     let mut headers = Vec::new();
     for (name, Text(value)) in resolve.headers.unwrap_or_default() {
@@ -78,7 +85,8 @@ fn settable(path: &str, name: &str) -> Result<String> {
     if is_settable(name) {
         return Ok(name.to_ascii_lowercase());
     }
-    Err(ConfigError::value(path, &Value::from(name), "a header's name, but not one of HTTP's own"))
+    let problem = format!("got {}", Value::from(name));
+    Err(ConfigError::new(path, problem, "a header's name, but not one of HTTP's own"))
 }
 
 fn template(path: &str, text: &str, key: &KeySource, fit: Fit) -> Result<Template> {

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
+use std::borrow::Cow;
 use thiserror::Error;
 
 /// A mistake in a configuration: where it is, what is wrong, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{}: {problem}; allowed: {allowed}", if .path.is_empty() { "the configuration" } else { .path })]
+#[error("{}: {}; allowed: {}", one_line(if .path.is_empty() { "the configuration" } else { .path }), one_line(.problem), one_line(.allowed))]
 pub struct ConfigError {
     /// The field, such as `resolve.timeout` or `allowed_targets[2]`; empty for the document as a whole.
     pub path: String,
@@ -16,8 +17,8 @@ pub struct ConfigError {
     pub allowed: String,
 }
 
-/// The field whose value no message repeats.
-const SECRET: &str = "seed";
+/// The fields whose values no message repeats.
+const SECRETS: [&str; 2] = ["shuffle_shard.seed", "resolve.headers"];
 
 /// The longest part of an offending value that a message repeats, in characters.
 const MAX_SHOWN: usize = 120;
@@ -31,13 +32,7 @@ impl ConfigError {
     /// An error about a value.
     pub fn value(path: impl Into<String>, value: &Value, allowed: impl Into<String>) -> Self {
         let path = path.into();
-        // Errors are logged, and a secret must not be.
-        let is_secret = path.split('.').any(|field| field == SECRET);
-        let problem = if is_secret {
-            "got a value that is not shown".to_owned()
-        } else {
-            format!("got {}", shown(value))
-        };
+        let problem = format!("got {}", shown_at(&path, value));
         Self::new(path, problem, allowed)
     }
 
@@ -77,6 +72,37 @@ fn at<'v>(document: &'v Value, path: &Path) -> &'v Value {
         };
         inner.unwrap_or(value)
     })
+}
+
+/// A value as messages show it. Errors are logged, and a secret must not be: neither a secret's own value, nor one of the wrong
+/// type that may hold it.
+pub fn shown_at(path: &str, value: &Value) -> String {
+    let is_within = |inner: &str, outer: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.is_empty() || outer.is_empty() || rest.starts_with(['.', '[']))
+    };
+    if !SECRETS.iter().any(|secret| is_within(path, secret) || is_within(secret, path)) {
+        return shown(value);
+    }
+    let kind = match value {
+        Value::Null => return "null".to_owned(),
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    format!("{kind} that is not shown")
+}
+
+/// A text in which nothing ends a line of the log.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
 }
 
 fn shown(value: &Value) -> String {

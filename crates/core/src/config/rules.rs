@@ -1,6 +1,6 @@
 //! Rules that several fields share.
 
-use super::error::ConfigError;
+use super::error::{ConfigError, shown_at};
 use super::scalar::Authority;
 use crate::authority::of_cluster;
 use crate::key::KeySource;
@@ -53,7 +53,7 @@ pub fn read_template(
     allowed: &str,
     slot: impl Fn(&str) -> Option<Slot>,
 ) -> Result<Template> {
-    let value = Value::from(text);
+    let value = shown_at(path, &Value::from(text));
     Template::parse(text, slot).map_err(|error| {
         let problem = match error {
             TemplateError::Unknown(name) => format!("got {value} with the unknown placeholder {{{name}}}"),

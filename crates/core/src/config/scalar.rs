@@ -74,22 +74,24 @@ text!(
     /// The name of a runtime resource.
     Resource,
     "the name of a runtime resource",
-    ".",
-    |name| !name.is_empty()
+    "^[^\\x00-\\x1f\\x7f]+$",
+    |name| !name.is_empty() && !name.contains(char::is_control)
 );
 text!(
     /// The start of the names of runtime values.
     Prefix,
     "the start of the names of runtime values, without a dot at its ends",
-    "^[^.](.*[^.])?$",
-    |prefix| !prefix.is_empty() && !prefix.starts_with('.') && !prefix.ends_with('.')
+    "^[^.\\x00-\\x1f\\x7f]([^\\x00-\\x1f\\x7f]*[^.\\x00-\\x1f\\x7f])?$",
+    |prefix| {
+        !prefix.is_empty() && !prefix.starts_with('.') && !prefix.ends_with('.') && !prefix.contains(char::is_control)
+    }
 );
 text!(
     /// A namespace of metadata.
     Namespace,
     "a namespace of metadata",
-    ".",
-    |name| !name.is_empty()
+    "^[^\\x00-\\x1f\\x7f]+$",
+    |name| !name.is_empty() && !name.contains(char::is_control)
 );
 text!(
     /// A request path.
@@ -137,13 +139,6 @@ text!(
     is_settable
 );
 
-text!(
-    /// The name of a request header that is read.
-    RequestHeader,
-    "a header's name",
-    "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
-    is_token
-);
 text!(
     /// The name of a response header.
     ResponseHeader,

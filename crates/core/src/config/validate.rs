@@ -195,6 +195,22 @@ fn agree(config: &Config) -> Result<()> {
         Strategy::Resolve(_, Some(Fallback::Index(index, target))) => (&index.hosts, rules(Some(target))),
         Strategy::Resolve(..) | Strategy::Template => return Ok(()),
     };
+    // The last number may be too large for where it is.
+    for place in [0, hosts.count().saturating_sub(1)] {
+        let name = hosts.name(place);
+        let (Some(TargetKind::Authority(template) | TargetKind::DynamicHost(template)), false) =
+            (&rules.kind, rules.uses_key())
+        else {
+            break;
+        };
+        let address = template.render(&hosts.values(&name, None)).unwrap_or_default();
+        if HostPort::parse(&address).is_none() && HostPort::parse(&format!("{address}:80")).is_none() {
+            let path =
+                if matches!(config.strategy, Strategy::Resolve(..)) { "fallback.target" } else { "target" };
+            let problem = format!("gives \"{address}\" for the host {name}");
+            return Err(ConfigError::new(path, problem, "a host, with or without a port, for each host"));
+        }
+    }
     let is_allowed = |place| {
         let name = hosts.name(place);
         rules.host(&name, &hosts.values(&name, None), false).is_ok()

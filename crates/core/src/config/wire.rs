@@ -3,8 +3,7 @@
 
 use super::scalar::{
     AlgorithmName, AnyHeader, Authority, Cluster, Cookie, Count, GrpcCluster, Integer, Mode, Namespace,
-    NonEmpty, Parameter, Path, Pattern, Period, Prefix, RequestHeader, Resource, ResponseHeader,
-    SettableHeader, Text,
+    NonEmpty, Parameter, Path, Pattern, Period, Prefix, Resource, ResponseHeader, SettableHeader, Text,
 };
 use super::validated::Pick;
 use crate::resolve::answer;
@@ -178,7 +177,7 @@ pub struct Resolve {
     #[serde(deserialize_with = "object")]
     pub headers: Option<BTreeMap<String, Text>>,
     /// Headers of the request that are sent along.
-    pub forward_headers: Option<Vec<RequestHeader>>,
+    pub forward_headers: Option<Vec<SettableHeader>>,
     /// JSON with parts of the key in its texts. It makes the call a POST request.
     pub body: Option<Value>,
     /// Where the target stands in the response. Default: `hostport: /hostport`.
