@@ -38,7 +38,8 @@ lint: format wasm build ## formatting, clippy, documentation, licences, every sh
 format:
 	$(CARGO) fmt --all --check
 
-prove: wasm ## what takes long: ten million keys through each cache, with a bound on Envoy's memory
+prove: wasm ## what takes long: ten million random requests, and ten million keys through each cache with a bound on Envoy's memory
+	PROPTEST_CASES=2000000 $(CARGO) test --package pinroute-core --test routing hostile
 	$(CARGO) build --locked --release --package pinroute-cli --package pinroute-bench
 	target/release/pinroute-bench --soak
 
