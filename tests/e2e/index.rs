@@ -1,8 +1,8 @@
 //! `index`: the same host that the resolver would return, without a resolver call; and each kind of target.
 
 use crate::{hostport, one_route, with_resolver};
-use pinroute_core::index::IndexMode;
 use pinroute_core::key::percent::decode_form;
+use pinroute_core::mode::IndexMode;
 use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Each route with a configuration of its own.
 
-use pinroute_core::index::IndexMode;
+use pinroute_core::mode::IndexMode;
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};

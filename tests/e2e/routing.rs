@@ -1,7 +1,7 @@
 //! The same cases through the Lua script and through the filter, with the same results.
 
-use pinroute_core::index::IndexMode;
 use pinroute_core::key::percent::decode_form;
+use pinroute_core::mode::IndexMode;
 use pinroute_testkit::env::TestEnv;
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Names whose addresses change while requests flow, as those of containers that restart do.
 
-use pinroute_core::index::IndexMode;
+use pinroute_core::mode::IndexMode;
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::env::TestEnv;

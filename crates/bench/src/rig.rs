@@ -189,7 +189,7 @@ mod tests {
     use crate::chain::{Filter, script};
     use crate::load::key;
     use crate::variants::index;
-    use pinroute_core::index::IndexMode;
+    use pinroute_core::mode::IndexMode;
 
     #[test]
     fn the_lua_index_is_that_of_the_formula() {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use pinroute_core::index::IndexMode;
+use pinroute_core::mode::IndexMode;
 use pinroute_server::{Numbered, Options, Resolver};
 
 use crate::logging;

@@ -38,4 +38,4 @@ pub mod verify;
 pub mod worker;
 
 pub use resolve::{answer, response};
-pub use strategy::index;
+pub use strategy::mode;

@@ -134,7 +134,7 @@ mod tests {
     use std::cell::Cell;
     use std::future::{pending, ready};
 
-    use pinroute_core::index::IndexMode;
+    use pinroute_core::mode::IndexMode;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pinroute_core::index::IndexMode;
+use pinroute_core::mode::IndexMode;
 
 /// This server's own name, as others reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use crate::authority;
 use crate::shard::Algorithm;
-use crate::strategy::index::IndexMode;
+use crate::strategy::mode::IndexMode;
 use crate::target::allowed::TargetPattern;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;

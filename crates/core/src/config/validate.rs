@@ -13,7 +13,7 @@ use crate::decision::SHARD_HEADERS;
 use crate::key::{KeySource, Place};
 use crate::resolve::answer::Wanted;
 use crate::shard::Algorithm;
-use crate::strategy::index::IndexMode;
+use crate::strategy::mode::IndexMode;
 use crate::target::allowed::AllowedTargets;
 use crate::target::host_port::HostPort;
 use crate::target::{TargetKind, TargetRules};

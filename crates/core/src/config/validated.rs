@@ -4,7 +4,7 @@ use crate::hash::fingerprint;
 use crate::key::{Key, KeySource};
 use crate::resolve::answer::AnswerConfig;
 use crate::shard::Algorithm;
-use crate::strategy::index::IndexMode;
+use crate::strategy::mode::IndexMode;
 use crate::target::allowed::AllowedTargets;
 use crate::target::{Host, TargetKind};
 use crate::template::{Template, Values};

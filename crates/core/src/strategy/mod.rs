@@ -2,5 +2,6 @@
 
 pub mod hosts;
 pub mod index;
+pub mod mode;
 pub mod resolve;
 pub mod shuffle;
