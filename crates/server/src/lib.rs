@@ -1,7 +1,7 @@
 //! The demo's resolver and backend in one: `/where` names the host that owns a client, `/join` registers the
 //! client at this host.
 //!
-//! The formula behind `/where` is [`pinroute_core::index`], the same code that the filter runs.
+//! The formula behind `/where` is [`pinroute_core::mode`], the same code that the filter runs.
 
 mod dns;
 mod error;
