@@ -1,8 +1,9 @@
 //! The recipes of `envoy/recipes/` that find the owner by a pattern, as they are shipped: only addresses are replaced.
 
-use crate::assert_no_reload;
+use crate::{assert_no_reload, crashing_module};
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
+use pinroute_testkit::eventually;
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use pinroute_testkit::http::Response;
 use pinroute_testkit::servers::name;
@@ -249,6 +250,30 @@ fn a_socket_may_be_silent_for_longer_than_a_request_may_wait() {
     socket.say("still here");
 }
 
+/// What docs/recipes-a.md says of a crash.
+#[test]
+fn a_crash_ends_an_open_socket_at_its_next_message() {
+    let (servers, _resolver, env) = rooms();
+    let env = env.edit(crashing_module).start().unwrap();
+    let open = || Socket::open(&env, "/ws/room/1/x", servers[1]);
+    let mut socket = open();
+    socket.say("before");
+    assert_eq!(ask(&env, "/ws/room/1/x", &[("x-provoke-trap", "1")]).status, 503);
+    // Until Envoy's back-off is over, there is no new VM.
+    let mut next = eventually(Duration::from_secs(20), || match open() {
+        socket if socket.status() == "101" => Ok(socket),
+        socket => Err(socket.head),
+    })
+    .unwrap();
+    next.say("after");
+    socket.stream.write_all(b"after").unwrap();
+    let end = socket.stream.read(&mut [0]);
+    assert!(
+        end.as_ref().map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |read| *read == 0),
+        "{end:?}"
+    );
+}
+
 #[test]
 fn an_engine_is_found_by_its_name() {
     let env = recipe("engine-by-name").start().unwrap();
@@ -328,9 +353,14 @@ fn a_sandbox_may_start_slowly_and_only_its_published_port_is_reached() {
                 assert_eq!(seen["instance"], json!(env.servers.hostport(2)));
             });
         }
+        // Another port of it is another key, with a call of its own.
+        scope.spawn(|| {
+            let refused = error(&env, "/echo", &[("host", &host(22, "a1b2"))]);
+            assert_eq!(refused, (502, "target not allowed".to_owned()));
+        });
     });
     assert!(start.elapsed() >= COLD, "{:?}", start.elapsed());
-    assert_eq!(resolver.requests().len(), 1, "all wait for one call");
+    assert_eq!(resolver.requests().len(), 2, "all requests for one name wait for one call");
 
     // The ports of one sandbox are apart, also in the cache: the one that is refused comes first.
     let refused = |host: &str| error(&env, "/echo", &[("host", host), ("x-target-host", &name(1))]);
