@@ -183,6 +183,35 @@ fn every_block_is_what_it_says_it_is() {
     assert!(plugins >= 3, "only {plugins} blocks are configurations");
 }
 
+/// Adds the configurations of Wasm filters inside a piece of an Envoy configuration.
+fn shipped_plugins<'d>(document: &'d Value, found: &mut Vec<&'d Value>) {
+    if document["@type"] == "type.googleapis.com/google.protobuf.Struct" {
+        found.push(&document["value"]);
+    }
+    match document {
+        Value::Array(items) => items.iter().for_each(|item| shipped_plugins(item, found)),
+        Value::Object(members) => members.values().for_each(|member| shipped_plugins(member, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn recipes_show_the_plugins_of_their_files() {
+    let recipes = files("docs", "md").into_iter().filter(|path| path.starts_with("docs/recipes"));
+    let blocks: Vec<Block> = recipes.flat_map(|path| page(&path).blocks).collect();
+    let shown = blocks.iter().filter(|block| block.info == "yaml plugin");
+    let shown: Vec<Value> = shown.map(|block| yaml(&block.text, &block.place)).collect();
+    for path in files("envoy/recipes", "yaml") {
+        let document = yaml(&read(&path), &path);
+        let mut plugins = Vec::new();
+        shipped_plugins(&document, &mut plugins);
+        assert!(!plugins.is_empty(), "{path}: no plugin");
+        for plugin in plugins {
+            assert!(shown.contains(plugin), "{path}: no recipe in docs/ shows\n{plugin}");
+        }
+    }
+}
+
 /// Adds the options below `within`, as paths, out of a JSON Schema.
 fn explore(schema: &Value, within: &str, options: &mut BTreeSet<String>) {
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
@@ -392,7 +421,8 @@ fn the_readme_is_short() {
 
 #[test]
 fn pages_and_shipped_configurations_use_common_words() {
-    let folders = [("", "md"), ("docs", "md"), ("envoy", "yaml"), ("envoy/lua", "lua")];
+    let folders =
+        [("", "md"), ("docs", "md"), ("envoy", "yaml"), ("envoy/recipes", "yaml"), ("envoy/lua", "lua")];
     for path in folders.iter().flat_map(|(folder, extension)| files(folder, extension)) {
         let text = read(&path).to_lowercase();
         let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
