@@ -17,6 +17,7 @@ mod live_reconnect;
 mod live_rtds;
 mod memory;
 mod per_route;
+mod recipes_b;
 mod requests;
 mod routing;
 mod shuffle;

@@ -42,17 +42,19 @@ impl Shipped {
         Ok(Self { name: name.to_owned(), document })
     }
 
-    /// The names of all shipped configurations, sorted.
+    /// The names of all shipped configurations, those of recipes too, sorted.
     ///
     /// # Errors
-    /// If the folder cannot be read.
+    /// If a folder cannot be read.
     pub fn list() -> Result<Vec<String>> {
-        let dir = paths::shipped_configs();
         let mut names = Vec::new();
-        for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".yaml") {
-                names.push(name);
+        for folder in ["", "recipes/"] {
+            let dir = paths::shipped_configs().join(folder);
+            for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
+                let name = entry?.file_name().to_string_lossy().into_owned();
+                if name.ends_with(".yaml") {
+                    names.push(format!("{folder}{name}"));
+                }
             }
         }
         names.sort();
