@@ -1,6 +1,6 @@
 //! Recipes: each shipped file does what its header says, and nothing that a client sends changes that.
 
-use crate::assert_no_reload;
+use crate::{assert_no_reload, hostport, one_route, with_resolver};
 use pinroute_core::index::IndexMode;
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
@@ -167,6 +167,21 @@ fn the_address_of_the_connection_decides() {
     assert_no_reload(&env);
 }
 
+#[test]
+fn a_connection_without_the_wanted_property_has_no_key() {
+    let env = TestEnv::builder("recipes/key-from-connection.yaml").edit(|shipped| {
+        let filter = shipped.http_filter("envoy.filters.http.header_mutation")?;
+        let append = &mut filter["typed_config"]["mutations"]["request_mutations"][1]["append"];
+        assert_eq!(append["header"]["key"], "x-client-key");
+        append["header"]["value"] = json!("%REQUESTED_SERVER_NAME%");
+        Ok(())
+    });
+    let env = env.start().unwrap();
+    let missing = (400, "missing x-client-key".to_owned());
+    assert_eq!(ask(&env.client(), &[]), missing);
+    assert_eq!(ask(&env.client(), &[("x-client-key", "forged")]), missing);
+}
+
 // === wait-for-host.yaml ===
 
 #[test]
@@ -200,22 +215,37 @@ fn requests_wait_for_one_call_while_their_host_wakes() {
 
 // === open-keys.yaml ===
 
+fn engine_of(client: &Client, id: &str) -> (u16, String) {
+    ask(client, &[("host", &format!("{id}.engines.example"))])
+}
+
 #[test]
 fn names_that_do_not_exist_do_not_block_the_others_for_long() {
     const UNKNOWN: usize = 2000;
+    const CONNECTIONS: usize = 8;
     const FREE_AGAIN: Duration = Duration::from_secs(15);
     let env = TestEnv::builder("recipes/open-keys.yaml").replicas(2).start().unwrap();
     let client = env.client();
-    let engine = |id: &str| ask(&client, &[("host", &format!("{id}.engines.example"))]);
+    let engine = |id: &str| engine_of(&client, id);
     let [one, two] = [1, 2].map(|number| (200, env.servers.hostport(number)));
     assert_eq!(engine("1"), one);
     assert_eq!(ask(&client, &[("host", &env.servers.hostport(1))]).1, "missing host");
 
-    let refused = (0..UNKNOWN).filter(|number| match engine(&format!("x{number}")) {
-        (503, text) => text == "Sub cluster overflow",
-        other => panic!("{other:?}"),
+    // Fast enough that the table fills up before the first names go.
+    let refused = &|first: usize| {
+        let client = env.client();
+        let names = (first..UNKNOWN).step_by(CONNECTIONS);
+        let texts = names.map(|number| match engine_of(&client, &format!("x{number}")) {
+            (503, text) => text,
+            other => panic!("{other:?}"),
+        });
+        texts.filter(|text| text == "Sub cluster overflow").count()
+    };
+    let refused: usize = thread::scope(|scope| {
+        let floods: Vec<_> = (0..CONNECTIONS).map(|first| scope.spawn(move || refused(first))).collect();
+        floods.into_iter().map(|flood| flood.join().unwrap()).sum()
     });
-    assert!(refused.count() > 0, "the table did not fill up");
+    assert!(refused > 0, "the table did not fill up");
     let flooded = Instant::now();
     assert_eq!(engine("1"), one, "a name that is in use stays");
     let reached = eventually(FREE_AGAIN, || match engine("2") {
@@ -224,5 +254,57 @@ fn names_that_do_not_exist_do_not_block_the_others_for_long() {
     });
     assert_eq!(reached.unwrap(), two);
     assert!(flooded.elapsed() <= FREE_AGAIN, "{:?}", flooded.elapsed());
+    assert_no_reload(&env);
+}
+
+#[test]
+fn a_response_that_takes_longer_than_its_name_is_kept_ends_normally() {
+    // A name goes after `sub_cluster_ttl`, 5 s, or at most twice that.
+    const LONG: Duration = Duration::from_secs(12);
+    let dns = Dns::start().unwrap();
+    let servers = Servers::start(1, &ServersOptions::default(), &dns).unwrap();
+    let mut slow = std::net::SocketAddr::V4(servers.addr(1));
+    slow.set_ip("127.0.0.1".parse().unwrap());
+    dns.set("poc-routing-server-slow", &["127.0.0.1".parse().unwrap()]);
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nlong";
+    let _slow =
+        FakeResolver::start_on(slow, move |_, _| FakeResponse::raw(head).pause(LONG).send(" one")).unwrap();
+    let env = TestEnv::builder("recipes/open-keys.yaml").with_servers(dns, servers).start().unwrap();
+    let removed = || env.envoy.stat("cluster_manager.cluster_removed").unwrap();
+    assert_eq!(removed(), 0);
+    let response = ask(&env.client(), &[("host", "slow.engines.example")]);
+    assert_eq!(response, (200, "long one".to_owned()));
+    assert_eq!(removed(), 1, "the name was still there");
+}
+
+#[test]
+fn a_resolver_keeps_unknown_keys_away_from_the_proxy() {
+    const UNKNOWN: usize = 2000;
+    let (env, resolver) = with_resolver(
+        json!({
+            "key": { "host": "{id}.engines.example" },
+            "resolve": { "path": "/engines/{id}", "cache": { "ttl": "5s", "negative_ttl": "600s" } },
+            "on_not_found": { "reject": 404 },
+            "allowed_targets": ["poc-routing-server-*:8081"],
+        }),
+        |path, port| match path {
+            "/engines/2" => hostport(&format!("{}:{port}", name(2))),
+            _ => FakeResponse::status(404, ""),
+        },
+    );
+    let env = env.edit(one_route("dynamic_forward_proxy_cluster")).start().unwrap();
+    let client = env.client();
+    let engine = |id: &str| engine_of(&client, id);
+    let added = || env.envoy.stat("cluster_manager.cluster_added").unwrap();
+    let before = added();
+    for round in 1..=2 {
+        for number in 0..UNKNOWN {
+            assert_eq!(engine(&format!("x{number}")).0, 404, "{round}");
+        }
+        assert_eq!(resolver.requests().len(), UNKNOWN, "{round}");
+    }
+    assert_eq!(added(), before);
+    assert_eq!(engine("2"), (200, env.servers.hostport(2)));
+    assert_eq!(added(), before + 1);
     assert_no_reload(&env);
 }
