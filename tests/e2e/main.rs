@@ -18,6 +18,7 @@ mod live_rtds;
 mod memory;
 mod per_route;
 mod recipes_a;
+mod recipes_b;
 mod requests;
 mod routing;
 mod shuffle;
