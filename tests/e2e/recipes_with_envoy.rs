@@ -1,7 +1,7 @@
 //! Recipes: each shipped file does what its header says, and nothing that a client sends changes that.
 
 use crate::{assert_no_reload, hostport, one_route, with_resolver};
-use pinroute_core::index::IndexMode;
+use pinroute_core::mode::IndexMode;
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
