@@ -227,6 +227,12 @@ impl Template {
         })
     }
 
+    /// The text with a mark in place of the placeholders, for the log.
+    pub fn shown(&self) -> String {
+        let slots = self.slots.iter().map(|(_, after)| format!("{{…}}{after}"));
+        [self.start.clone()].into_iter().chain(slots).collect()
+    }
+
     /// The text with examples in place of the placeholders.
     pub fn example(&self) -> String {
         let mut text = self.start.clone();

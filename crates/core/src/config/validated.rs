@@ -357,7 +357,7 @@ impl fmt::Display for Config {
                     Some(Fallback::Template(_)) => ", fallback to template",
                     None => "",
                 };
-                write!(f, "resolve by {}{}{fallback}", resolve.cluster, resolve.call.path.example())
+                write!(f, "resolve by {}{}{fallback}", resolve.cluster, resolve.call.path.shown())
             }
             Strategy::Index(index) => write!(f, "index of {}", index.hosts),
             Strategy::Template => f.write_str("template"),
