@@ -1,11 +1,15 @@
 //! Resolvers as people have them: what is sent to them, where the target stands in their responses, and what happens
 //! otherwise.
 
+use crate::live_admin::own_admin;
+use crate::untouched::own_runtime;
 use crate::{assert_no_reload, one_route, with_resolver};
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
+use pinroute_testkit::eventually;
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use pinroute_testkit::servers::name;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const DFP: &str = "dynamic_forward_proxy_cluster";
 
@@ -168,4 +172,28 @@ fn an_owner_that_moved_is_asked_for_again() {
     assert_eq!(env.get("/echo?client_id=7").unwrap().status, 200);
     assert_eq!(env.get("/echo?client_id=7").unwrap().status, 200);
     assert_eq!(resolver.requests().len(), 4, "another status drops nothing");
+}
+
+#[test]
+fn a_change_of_the_generation_empties_the_cache() {
+    let plugin = json!({
+        "resolve": { "cache": { "ttl": "600s" } },
+        "runtime": { "prefix": "p", "admin": { "refresh": "50ms" } },
+    });
+    let (env, resolver) =
+        with(plugin, |_, port| FakeResponse::ok(format!(r#"{{"hostport":"{}:{port}"}}"#, name(1))));
+    let env = env.admin(own_admin()).edit(own_runtime(json!({}))).start().unwrap();
+    let calls = || {
+        assert_eq!(env.get("/echo?client_id=7").unwrap().status, 200);
+        resolver.requests().len()
+    };
+    assert_eq!((calls(), calls()), (1, 1));
+    for generation in [1, 2] {
+        env.envoy.admin_post(&format!("/runtime_modify?p.cache_generation={generation}")).unwrap();
+        eventually(Duration::from_secs(10), || match calls() {
+            seen if seen == 1 + generation => Ok(()),
+            seen => Err(format!("{seen} calls")),
+        })
+        .unwrap();
+    }
 }

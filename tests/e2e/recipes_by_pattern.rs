@@ -185,7 +185,7 @@ fn sockets_reach_the_owner_of_their_room_and_outlive_the_resolver() {
     let (servers, resolver, env) = rooms();
     let lobby = FakeResolver::start(|_, _| FakeResponse::ok("lobby")).unwrap();
     let env = env.address(("lobby", 8081), lobby.addr()).start().unwrap();
-    let mut sockets: Vec<_> = (1..=6)
+    let mut sockets: Vec<_> = (1..=50)
         .map(|room: usize| {
             // Each client asks for the wrong server.
             let (owner, other) = (1 - room % 2, room % 2);
@@ -216,7 +216,7 @@ fn sockets_reach_the_owner_of_their_room_and_outlive_the_resolver() {
 
     drop(resolver);
     assert_eq!(
-        Socket::open(&env, "/ws/room/7/x", servers[0]).status(),
+        Socket::open(&env, "/ws/room/77/x", servers[0]).status(),
         "502",
         "a room that nobody has asked for"
     );

@@ -2,6 +2,7 @@
 
 use crate::live_admin::own_admin;
 use crate::{everywhere, one_route};
+use pinroute_testkit::config::Shipped;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use pinroute_testkit::eventually;
 use serde_json::{Value, json};
@@ -10,14 +11,19 @@ use std::time::Duration;
 const DFP: &str = "dynamic_forward_proxy_cluster";
 
 /// An Envoy whose static runtime layer disables the filter, with access to its own admin interface.
-fn disabled(config: &str, plugin: Value) -> TestEnvBuilder {
-    let mut plugin = plugin;
+fn disabled(config: &str, mut plugin: Value) -> TestEnvBuilder {
     plugin["runtime"] = json!({ "prefix": "p", "admin": { "refresh": "50ms" } });
-    TestEnv::builder(config).replicas(2).admin(own_admin()).plugin(plugin).edit(|shipped| {
+    let builder = TestEnv::builder(config).replicas(2).admin(own_admin()).plugin(plugin);
+    builder.edit(own_runtime(json!({ "p": { "enabled": false } })))
+}
+
+/// A static runtime layer, one that the admin interface changes, and a cluster that leads to that interface.
+pub fn own_runtime(layer: Value) -> impl FnOnce(&mut Shipped) -> anyhow::Result<()> {
+    move |shipped| {
         shipped.edit(|config| {
             let admin = config["admin"]["address"].clone();
             config["layered_runtime"] = json!({ "layers": [
-                { "name": "static", "static_layer": { "p": { "enabled": false } } },
+                { "name": "static", "static_layer": layer },
                 { "name": "admin", "admin_layer": {} },
             ] });
             let cluster = json!({
@@ -29,7 +35,7 @@ fn disabled(config: &str, plugin: Value) -> TestEnvBuilder {
             config["static_resources"]["clusters"].as_array_mut().unwrap().push(cluster);
         });
         Ok(())
-    })
+    }
 }
 
 /// Waits until a client that names Envoy's admin interface as its host gets this.
