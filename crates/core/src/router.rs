@@ -227,8 +227,9 @@ impl Router {
                 index.route(&mut worker.hosts, &key, count)
             }
             Compiled::Template(rules) => {
+                let digest = worker.digester.digest(self.id, key.bytes());
                 let values = Values { key: Some(&key), ..Values::default() };
-                rules.host("", &values, true).map(|host| Route::to(Arc::new(host)))
+                worker.hosts.get_or(digest, || rules.host("", &values, true)).map(Route::to)
             }
             Compiled::Shuffle(shuffle) => {
                 let numbers = shuffle.numbers(&mut values, key.bytes());

@@ -35,11 +35,22 @@ impl HostCache {
         if table.uses_key {
             return table.host(place, Some(key)).map(Arc::new);
         }
-        let digest = Digest::of_numbers(owner, place.into());
+        self.get_or(Digest::of_numbers(owner, place.into()), || table.host(place, None))
+    }
+
+    /// The host under a digest, which is computed if it is not there.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn get_or(
+        &mut self,
+        digest: Digest,
+        compute: impl FnOnce() -> Result<Host, Refused>,
+    ) -> Result<Arc<Host>, Refused> {
         if let Some(known) = self.0.get(digest) {
             return Ok(Arc::clone(known));
         }
-        let host = Arc::new(table.host(place, None)?);
+        let host = Arc::new(compute()?);
         self.0.insert(digest, Arc::clone(&host), host.bytes());
         Ok(host)
     }
