@@ -41,7 +41,7 @@ connection.
 
 Chains with the same keys have the same 100 keys in turn. Where every key is new, no request before had it. *Live
 runtime* takes its numbers from Envoy's runtime. The empty filter and the other bare ones are built as the SDK leaves
-them, with all its exports; `make wasm` takes those out of pinroute that do nothing there, which is worth some 0.2 µs.
+them, with all its exports.
 
 ## Goals
 
