@@ -1,4 +1,4 @@
-//! Resolvers as people have them: what is sent to them, where the target stands in their responses, and what happens
+//! Resolvers as people have them: what is sent to them, where their responses have the target, and what happens
 //! otherwise.
 
 use crate::live_admin::own_admin;

@@ -17,7 +17,7 @@ use crate::strategy::index::Index;
 use crate::strategy::resolve::{Fallback, Rendered, Resolve};
 use crate::strategy::shuffle::Shuffle;
 use crate::target::{Host, Refused, TargetKind, TargetRules};
-use crate::template::{Template, Values};
+use crate::template::Template;
 use crate::time::Time;
 use crate::verify::Verify;
 use crate::worker::State;
@@ -228,8 +228,7 @@ impl Router {
             }
             Compiled::Template(rules) => {
                 let digest = worker.digester.digest(self.id, key.bytes());
-                let values = Values { key: Some(&key), ..Values::default() };
-                worker.hosts.get_or(digest, || rules.host("", &values, true)).map(Route::to)
+                worker.hosts.get_or(digest, || rules.host_of(&key)).map(Route::to)
             }
             Compiled::Shuffle(shuffle) => {
                 let numbers = shuffle.numbers(&mut values, key.bytes());
@@ -430,10 +429,7 @@ impl Router {
                     let count = index.count(&mut self.values(live, request, worker), key.bytes());
                     index.route(&mut worker.hosts, key, count)
                 }
-                Fallback::Template(rules) => {
-                    let values = Values { key: Some(key), ..Values::default() };
-                    rules.host("", &values, true).map(|host| Route::to(Arc::new(host)))
-                }
+                Fallback::Template(rules) => rules.host_of(key).map(|host| Route::to(Arc::new(host))),
             };
             if let Ok(route) = routed {
                 return Verdict::Route(route);

@@ -39,7 +39,7 @@ impl<'de: 'b, 'b, V: Deserialize<'de> + 'b> Deserialize<'de> for UniqueMap<'b, V
 
 /// A member's name, borrowed where it has no escapes. A plain `Cow` would always copy.
 #[derive(serde::Deserialize)]
-struct Name<'n>(#[serde(borrow)] Cow<'n, str>);
+pub struct Name<'n>(#[serde(borrow)] pub Cow<'n, str>);
 
 /// A JSON value whose objects have no duplicate members.
 pub struct UniqueValue(pub Value);

@@ -180,7 +180,7 @@ pub struct Resolve {
     pub forward_headers: Option<Vec<SettableHeader>>,
     /// JSON with parts of the key in its texts. It makes the call a POST request.
     pub body: Option<Value>,
-    /// Where the target stands in the response. Default: `hostport: /hostport`.
+    /// Where the response has the target. Default: `hostport: /hostport`.
     #[serde(deserialize_with = "object")]
     pub answer: Option<Answer>,
     /// More request headers, with the places of their values in the response.
@@ -214,7 +214,7 @@ pub struct Cache {
     pub drop_on: Option<Vec<Integer<200, 599>>>,
 }
 
-/// Where the target stands in a resolver's response: `hostport`, or `host` with or without `port`, or `name`.
+/// Where a resolver's response has the target: `hostport`, or `host` with or without `port`, or `name`.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("minProperties" = 1, "maxProperties" = 2)))]
 #[serde(default, deny_unknown_fields)]

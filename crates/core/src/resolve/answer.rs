@@ -1,6 +1,7 @@
-//! What a resolver's response gives, and where it stands there.
+//! What a resolver's response gives, and in which place.
 
 use super::response::Headers;
+use crate::config::unique::Name;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
@@ -183,12 +184,13 @@ impl<'b> Seek<'_, '_, 'b> {
     }
 
     /// A scalar was found.
-    fn take(self, scalar: &Scalar<'b>) {
+    fn take<E>(self, scalar: &Scalar<'b>) -> Result<(), E> {
         for (at, tokens) in self.pointers {
             if let (true, Some(slot)) = (tokens.is_empty(), self.found.get_mut(at)) {
                 *slot = Some(scalar.clone());
             }
         }
+        Ok(())
     }
 }
 
@@ -212,33 +214,27 @@ impl<'de: 'b, 'b> Visitor<'de> for Seek<'_, '_, 'b> {
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.take(&Scalar::Other(value.to_string()));
-        Ok(())
+        self.take(&Scalar::Other(value.to_string()))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.take(&Scalar::Other(value.to_string()));
-        Ok(())
+        self.take(&Scalar::Other(value.to_string()))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.take(&Scalar::Other(value.to_string()));
-        Ok(())
+        self.take(&Scalar::Other(value.to_string()))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        self.take(&Scalar::Other(value.to_string()));
-        Ok(())
+        self.take(&Scalar::Other(value.to_string()))
     }
 
     fn visit_borrowed_str<E>(self, value: &'de str) -> Result<(), E> {
-        self.take(&Scalar::Text(Cow::Borrowed(value)));
-        Ok(())
+        self.take(&Scalar::Text(Cow::Borrowed(value)))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        self.take(&Scalar::Text(Cow::Owned(value.to_owned())));
-        Ok(())
+        self.take(&Scalar::Text(Cow::Owned(value.to_owned())))
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
@@ -273,10 +269,6 @@ impl<'de: 'b, 'b> Visitor<'de> for Seek<'_, '_, 'b> {
         }
     }
 }
-
-/// A member's name, borrowed where it has no escapes. A plain `Cow` would always copy.
-#[derive(serde::Deserialize)]
-struct Name<'n>(#[serde(borrow)] Cow<'n, str>);
 
 #[cfg(test)]
 mod tests {

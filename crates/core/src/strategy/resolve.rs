@@ -31,7 +31,7 @@ pub struct Resolve {
     pub cache: Option<CacheConfig>,
     /// What happens if the resolver fails, if that is configured.
     pub fallback: Option<Fallback>,
-    /// Where the target stands in a response.
+    /// What is wanted of a response, and its place there.
     pub answer: AnswerConfig,
     call: CallConfig,
     not_found: Vec<u16>,

@@ -151,6 +151,14 @@ impl TargetRules {
         self.kind.as_ref().map(TargetKind::template).into_iter().chain(&self.called)
     }
 
+    /// The host that a key leads to by itself.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn host_of(&self, key: &Key<'_>) -> Result<Host, Refused> {
+        self.host("", &Values { key: Some(key), ..Values::default() }, true)
+    }
+
     /// The host that these values lead to, if requests may be sent there. `name` is what headers show.
     ///
     /// The list is matched against the finished target; without a target, against the `host:port` of the values. Without
