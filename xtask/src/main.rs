@@ -45,7 +45,7 @@ enum Chore {
     },
     /// Check the licence and the source of every dependency
     Licenses,
-    /// Write docs/pinroute.schema.json, the JSON Schema of the plugin configuration
+    /// Write the JSON Schemas in docs/, of the plugin configuration and of Envoy configurations with it
     Schema,
 }
 
@@ -68,8 +68,13 @@ fn main() -> ExitCode {
 }
 
 fn write_schema() -> Result<()> {
-    let schema = serde_json::to_string_pretty(&pinroute_core::config::schema())?;
-    Ok(fs::write(project_root().join("docs/pinroute.schema.json"), schema + "\n")?)
+    for (name, schema) in [
+        ("pinroute.schema.json", pinroute_core::config::schema()),
+        ("envoy.schema.json", pinroute_core::config::envoy_schema()),
+    ] {
+        fs::write(project_root().join("docs").join(name), serde_json::to_string_pretty(&schema)? + "\n")?;
+    }
+    Ok(())
 }
 
 fn print_envoy() -> Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! This crate reads options and starts what they describe; the work is done in a library for each service.
 
+mod inspect;
 mod logging;
 mod server;
 
@@ -17,7 +18,11 @@ use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
     name = "pinroute",
     version,
     after_help = "Each option is also an environment variable; an empty one counts as unset.\n\n\
-                  Example: SERVICE_PREFIX=server REPLICAS=2 pinroute server"
+                  Exits with 1 if a command fails, with 2 if its options are wrong.\n\n\
+                  Examples:\n  \
+                  SERVICE_PREFIX=server REPLICAS=2 pinroute server\n  \
+                  pinroute check envoy/envoy.yaml\n  \
+                  pinroute explain --config envoy/index.yaml --key 123"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -27,6 +32,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Server(server::Arguments),
+    Check(inspect::Check),
+    Explain(Box<inspect::Explain>),
+    Preview(inspect::Preview),
+    Schema(inspect::Schema),
 }
 
 fn main() -> ExitCode {
@@ -38,10 +47,14 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = match cli.command {
-        Command::Server(arguments) => arguments.run(),
+        Command::Server(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),
+        Command::Check(arguments) => arguments.run(),
+        Command::Explain(arguments) => arguments.run(),
+        Command::Preview(arguments) => arguments.run(),
+        Command::Schema(arguments) => arguments.run(),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // If standard error is closed, the exit code still reports the failure.
             let _ = writeln!(std::io::stderr(), "pinroute: {error:#}");

@@ -17,6 +17,7 @@
 pub mod authority;
 pub mod config;
 pub mod decision;
+pub mod explain;
 pub mod hash;
 pub mod key;
 pub mod live;

@@ -54,7 +54,7 @@ pub struct Router {
     plugin: u32,
     key: KeySource,
     path_prefix: Option<String>,
-    strategy: Compiled,
+    pub(crate) strategy: Compiled,
     outcomes: Outcomes<CompiledOutcome>,
     passes_disabled: bool,
     verify: Option<Verify>,
@@ -64,8 +64,9 @@ pub struct Router {
     metadata: Option<String>,
 }
 
+/// A compiled strategy.
 #[derive(Debug)]
-enum Compiled {
+pub(crate) enum Compiled {
     Resolve(Box<Resolve>),
     Index(Index),
     Shuffle(Shuffle),
@@ -197,16 +198,9 @@ impl Router {
         now: Time,
         waiting: impl FnOnce() -> W,
     ) -> Decision<W> {
-        let is_enabled = live.enabled();
-        if !is_enabled && self.passes_disabled {
-            return Decision::Verdict(Verdict::Pass);
-        }
         let path = if self.needs_path() { request.path().unwrap_or_default() } else { Cow::default() };
-        if self.path_prefix.as_ref().is_some_and(|prefix| !path.starts_with(prefix.as_bytes())) {
-            return Decision::Verdict(Verdict::Pass);
-        }
-        if !is_enabled {
-            return Decision::Verdict(Verdict::Reject(Rejection::Disabled, Rejection::Disabled.status()));
+        if let Some(verdict) = self.verdict_without_key(&path, live) {
+            return Decision::Verdict(verdict);
         }
         let key = match self.key.extract(&path, |name| request.header(name)) {
             Ok(key) => key,
@@ -217,22 +211,49 @@ impl Router {
                 return Decision::Verdict(self.refuse(Rejection::InvalidKey(name)));
             }
         };
+        self.decide(worker, &key, &path, request, live, now, waiting)
+    }
+
+    /// The verdict on a request that the filter does not apply to, or not now.
+    pub(crate) fn verdict_without_key(&self, path: &[u8], live: &LiveValues) -> Option<Verdict> {
+        let is_enabled = live.enabled();
+        if !is_enabled && self.passes_disabled {
+            return Some(Verdict::Pass);
+        }
+        if self.path_prefix.as_ref().is_some_and(|prefix| !path.starts_with(prefix.as_bytes())) {
+            return Some(Verdict::Pass);
+        }
+        (!is_enabled).then(|| Verdict::Reject(Rejection::Disabled, Rejection::Disabled.status()))
+    }
+
+    /// The decision on a request whose key is known.
+    #[allow(clippy::too_many_arguments)] // Each is needed, and no two belong together.
+    pub(crate) fn decide<W>(
+        self: &Arc<Self>,
+        worker: &mut Worker<W>,
+        key: &Key<'_>,
+        path: &[u8],
+        request: &impl Request,
+        live: &LiveValues,
+        now: Time,
+        waiting: impl FnOnce() -> W,
+    ) -> Decision<W> {
         let mut values = self.values(live, request, worker);
         let routed = match &self.strategy {
             Compiled::Resolve(resolve) => {
-                return self.resolve(resolve, worker, &key, request, live, now, waiting);
+                return self.resolve(resolve, worker, key, request, live, now, waiting);
             }
             Compiled::Index(index) => {
                 let count = index.count(&mut values, key.bytes());
-                index.route(&mut worker.hosts, &key, count)
+                index.route(&mut worker.hosts, key, count)
             }
             Compiled::Template(rules) => {
                 let digest = worker.digester.digest(self.id, key.bytes());
-                worker.hosts.get_or(digest, || rules.host_of(&key)).map(Route::to)
+                worker.hosts.get_or(digest, || rules.host_of(key)).map(Route::to)
             }
             Compiled::Shuffle(shuffle) => {
                 let numbers = shuffle.numbers(&mut values, key.bytes());
-                shuffle.route(&mut worker.shards, &mut worker.hosts, &key, &path, request, numbers)
+                shuffle.route(&mut worker.shards, &mut worker.hosts, key, path, request, numbers)
             }
         };
         Decision::Verdict(self.verdict(routed))
@@ -407,7 +428,7 @@ impl Router {
     }
 
     /// What the resolver's answer means for a request.
-    fn conclude<W>(
+    pub(crate) fn conclude<W>(
         &self,
         worker: &mut Worker<W>,
         answer: Answer,
@@ -442,7 +463,7 @@ impl Router {
         Caller { plugin: self.plugin, config: self.id }
     }
 
-    fn values<'a, W, R: Request>(
+    pub(crate) fn values<'a, W, R: Request>(
         &'a self,
         live: &'a LiveValues,
         request: &'a R,
@@ -460,8 +481,9 @@ impl Router {
         }
     }
 
+    /// What happens to a request that cannot be routed.
     #[cold]
-    fn refuse(&self, rejection: Rejection) -> Verdict {
+    pub fn refuse(&self, rejection: Rejection) -> Verdict {
         let Outcomes { missing_key, not_found, error } = &self.outcomes;
         let outcome = match &rejection {
             // A client's mistake stays one.

@@ -18,7 +18,7 @@ mod wire;
 
 pub use error::ConfigError;
 #[cfg(feature = "schema")]
-pub use schema::schema;
+pub use schema::{envoy_schema, schema};
 pub use validated::{
     AdminConfig, CacheConfig, CallConfig, Config, Fallback, Hosts, IndexConfig, Listed, MembershipConfig,
     Outcome, Outcomes, Pick, PluginConfig, ResolveConfig, RtdsConfig, RuntimeConfig, RuntimeSource,

@@ -136,6 +136,38 @@ impl KeySource {
             values.extend(found);
             in_query = raw;
         }
+        self.assemble(values, in_query)
+    }
+
+    /// The key of parts that are known by name, as if a request had them. A part that is not given takes its default.
+    ///
+    /// # Errors
+    /// [`KeyError`] if no request could have such a key.
+    pub fn key_of<'v>(&self, part: impl Fn(&str) -> Option<&'v [u8]>) -> Result<Key<'v>, KeyError> {
+        let mut values = Vec::new();
+        for group in &self.groups {
+            for name in &group.names {
+                let given = part(name).filter(|value| !value.is_empty());
+                let value = match (given, &group.default) {
+                    (Some(value), _) => group.normal(value).ok_or_else(|| KeyError::Missing(group.name()))?,
+                    (None, Some(default)) => Cow::Owned(default.clone().into_bytes()),
+                    (None, None) => return Err(KeyError::Missing(group.name())),
+                };
+                if value.iter().any(u8::is_ascii_control) {
+                    return Err(KeyError::Invalid(group.name()));
+                }
+                values.push(value);
+            }
+        }
+        self.assemble(values, None)
+    }
+
+    /// The key of all its parts.
+    fn assemble<'r>(
+        &self,
+        mut values: Vec<Cow<'r, [u8]>>,
+        in_query: Option<&'r [u8]>,
+    ) -> Result<Key<'r>, KeyError> {
         if values.iter().map(|part| part.len()).sum::<usize>() > MAX_KEY {
             return Err(KeyError::Invalid(self.name()));
         }
@@ -157,6 +189,11 @@ impl KeySource {
 }
 
 impl Group {
+    /// A part as its sources would give it; `None` if none would.
+    fn normal<'v>(&self, value: &'v [u8]) -> Option<Cow<'v, [u8]>> {
+        self.sources.iter().find_map(|source| source.normal(value))
+    }
+
     fn name(&self) -> String {
         self.sources.first().map(|source| source.name().into_owned()).unwrap_or_default()
     }

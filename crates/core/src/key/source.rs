@@ -73,6 +73,14 @@ impl Source {
         }
     }
 
+    /// A part as this source would give it; `None` if it would not.
+    pub fn normal<'v>(&self, part: &'v [u8]) -> Option<Cow<'v, [u8]>> {
+        match self.place {
+            Place::Host => Some(Cow::Owned(part.to_ascii_lowercase())).filter(|part| is_label(part)),
+            _ => Some(Cow::Borrowed(part)),
+        }
+    }
+
     /// The parameter that carries a key of one part to a resolver by default, as it stands in a URL.
     pub fn parameter(&self) -> String {
         match &self.place {

@@ -93,6 +93,11 @@ impl Resolve {
         self.rules.fits(key)
     }
 
+    /// A status that says that nobody owns the key, if there is one.
+    pub fn not_found_status(&self) -> Option<u16> {
+        self.not_found.first().copied()
+    }
+
     /// What is sent for a key, unless that is plain: then it is rendered when it is sent.
     ///
     /// # Errors

@@ -4,13 +4,15 @@ use super::hosts::{HostCache, HostTable};
 use super::index::count_of;
 use crate::config::{Pick, ShuffleConfig};
 use crate::decision::Route;
+use crate::hash::Digest;
 use crate::key::Key;
 use crate::live::value::{Number, Sourced};
 use crate::live::values::RequestValues;
 use crate::request::Request;
-use crate::shard::cache::ShardCache;
+use crate::shard::cache::{Shard, ShardCache};
 use crate::shard::{Assigner, Hosts};
-use crate::target::{Refused, TargetRules};
+use crate::target::{Host, Refused, TargetRules};
+use std::sync::Arc;
 
 /// The compiled strategy.
 #[derive(Debug)]
@@ -75,8 +77,7 @@ impl Shuffle {
         numbers: ShardNumbers,
     ) -> Result<Route, Refused> {
         let ShardNumbers { total, size } = numbers;
-        let name = |place| self.hosts.name(place);
-        let (shard, digest) = shards.get(self.id, key.bytes(), total.value, size.value, &self.assigner, name);
+        let (shard, digest) = self.shard(shards, key, numbers);
         let count = shard.hosts.len();
         let at = match &self.pick {
             Pick::Path => self.assigner.pick(path, count),
@@ -91,5 +92,30 @@ impl Shuffle {
         let place = shard.hosts.get(at).copied().unwrap_or_default();
         let host = hosts.get(self.id, &self.hosts, place, key)?;
         Ok(Route { shard: Some(shard), total: Some(total), shard_size: Some(size), ..Route::to(host) })
+    }
+
+    /// The hosts of a key's shard, best first; of a host whose target is refused, its number or name.
+    pub fn members(
+        &self,
+        shards: &mut ShardCache,
+        hosts: &mut HostCache,
+        key: &Key<'_>,
+        numbers: ShardNumbers,
+    ) -> Vec<Result<Arc<Host>, String>> {
+        let (shard, _) = self.shard(shards, key, numbers);
+        let host =
+            |place: &u32| hosts.get(self.id, &self.hosts, *place, key).map_err(|_| self.hosts.name(*place));
+        shard.hosts.iter().map(host).collect()
+    }
+
+    /// Whether the same request may be sent to another host the next time.
+    pub fn varies(&self) -> bool {
+        matches!(self.pick, Pick::Random | Pick::RoundRobin)
+    }
+
+    fn shard(&self, shards: &mut ShardCache, key: &Key<'_>, numbers: ShardNumbers) -> (Arc<Shard>, Digest) {
+        let ShardNumbers { total, size } = numbers;
+        let name = |place| self.hosts.name(place);
+        shards.get(self.id, key.bytes(), total.value, size.value, &self.assigner, name)
     }
 }

@@ -1,0 +1,101 @@
+//! What is legal in a configuration and unwise.
+
+use pinroute_core::config::{Config, Fallback, Hosts, Outcome, Outcomes, PluginConfig, Strategy};
+use pinroute_core::shard::Algorithm;
+
+use crate::found::{Parsed, Route};
+
+/// A piece of advice about a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// The field that has it, or would.
+    pub path: &'static str,
+    /// What is unwise about it, and what to do.
+    pub message: String,
+    /// The line of what it is about, if that is not the field.
+    pub line: Option<u64>,
+}
+
+/// The advice on a configuration, which is enabled for these routes.
+pub fn advice(parsed: &Parsed, routes: &[Route]) -> Vec<Advice> {
+    let config = parsed.config();
+    let mut all = Vec::new();
+    let mut add = |path, message: String| all.push(Advice { path, message, line: None });
+    if let Strategy::Resolve(resolve, _) = &config.strategy {
+        if config.allowed_targets.is_none() {
+            add(
+                "allowed_targets",
+                "missing beside a resolver: its answers decide where Envoy connects to".to_owned(),
+            );
+        }
+        let forwards = !resolve.call.forward_headers.is_empty();
+        let keeps = resolve.cache.as_ref().is_some_and(|cache| !cache.stale_if_error.is_zero());
+        if forwards && keeps && !resolve.not_found.contains(&401) && !resolve.not_found.contains(&403) {
+            let message = "has neither 401 nor 403: a refusal by the resolver counts as its failure, and an expired response is used";
+            add("resolve.not_found", message.to_owned());
+        }
+    }
+    if let Strategy::ShuffleShard(shuffle) = &config.strategy {
+        if shuffle.algorithm == Algorithm::LuaDjb2 {
+            let message = "lua_djb2 gives every key neighbouring hosts and isolates nobody; rendezvous does, but moves the keys";
+            add("shuffle_shard.algorithm", message.to_owned());
+        }
+        let (size, total) = (shuffle.shard_size, shuffle.hosts.count());
+        if size >= total {
+            let message =
+                format!("{size} of {total} hosts: every key may use all hosts, so none is isolated");
+            add("shuffle_shard.shard_size", message);
+        }
+    }
+    for (path, outcome) in outcomes(config) {
+        if *outcome == Outcome::Continue && config.picks_by_host() {
+            let message =
+                "continue behind a dynamic forward proxy: Envoy connects to whatever host the client names";
+            add(path, message.to_owned());
+        }
+    }
+    if config.allow_untouched && !config.picks_by_host() {
+        add(
+            "allow_untouched",
+            "has no effect: no target makes Envoy go where the client's Host says".to_owned(),
+        );
+    }
+    if !has_live_number(config) {
+        if config.metadata.is_some() {
+            add("metadata", "has no effect: no number can change".to_owned());
+        }
+        if let Parsed::Plugin(plugin) = parsed
+            && let PluginConfig { membership: Some(_), per_route: None, .. } = plugin.as_ref()
+        {
+            add("membership", "has no effect: no number can change".to_owned());
+        }
+    }
+    if let Some(prefix) = &config.path_prefix {
+        let wider = routes.iter().filter(|route| !route.prefix.starts_with(prefix.as_str()));
+        all.extend(wider.map(|route| Advice {
+            path: "path_prefix",
+            message: format!(
+                "{prefix} is narrower than the {}, whose other requests pass untouched",
+                route.name
+            ),
+            line: Some(route.line),
+        }));
+    }
+    all
+}
+
+fn outcomes(config: &Config) -> [(&'static str, &Outcome); 3] {
+    let Outcomes { missing_key, not_found, error } = &config.outcomes;
+    [("on_missing_key", missing_key), ("on_not_found", not_found), ("on_error", error)]
+}
+
+/// Whether a decision depends on a number that may have a live value.
+fn has_live_number(config: &Config) -> bool {
+    match &config.strategy {
+        Strategy::ShuffleShard(_) => true,
+        Strategy::Index(index) | Strategy::Resolve(_, Some(Fallback::Index(index, _))) => {
+            matches!(index.hosts, Hosts::Numbered { .. })
+        }
+        Strategy::Resolve(..) | Strategy::Template => false,
+    }
+}

@@ -1,0 +1,375 @@
+//! Finds the configurations in a file: a plugin configuration, or the filters in an Envoy configuration and the metadata of
+//! its routes.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use pinroute_core::config::{self, Config, ConfigError, PluginConfig};
+use prost::Message;
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::node::Node;
+
+/// The word that marks a filter as one of this project.
+const MARK: &str = "pinroute";
+
+/// The file cannot be read as what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// It is not text.
+    #[error("not UTF-8 text")]
+    NotText,
+    /// It is neither YAML nor JSON.
+    #[error("neither YAML nor JSON: {0}")]
+    NotYaml(String),
+    /// It is an Envoy configuration without a filter of this project.
+    #[error(
+        "no pinroute filter found: a Wasm filter is one if its name, root_id, vm_id or the name of its file contains `pinroute`"
+    )]
+    NoFilter,
+}
+
+/// A configuration in a file.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its name in messages; empty if it is all of the file.
+    pub name: String,
+    /// The line where it begins.
+    pub line: Option<u64>,
+    /// The routes that the filter is enabled for.
+    pub routes: Vec<Route>,
+    /// The plugin whose routes it belongs to, by its place in the list; `None` if it is a plugin's.
+    pub plugin: Option<usize>,
+    content: Content,
+    /// The document or the part of it that has the lines of its fields.
+    node: Option<Node>,
+    /// What is added to these lines.
+    offset: u64,
+}
+
+/// A route that the filter is enabled for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its name in messages.
+    pub name: String,
+    /// Its line.
+    pub line: u64,
+    /// What its path begins with.
+    pub prefix: String,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    /// What Envoy hands to the filter.
+    Plugin(Vec<u8>),
+    /// The object in a route's metadata.
+    Route(Value),
+    /// Envoy hands over nothing that can be known here.
+    Unknown(ConfigError),
+}
+
+/// A configuration that was read.
+#[derive(Clone, Debug)]
+pub enum Parsed {
+    /// A plugin's.
+    Plugin(Box<PluginConfig>),
+    /// A route's.
+    Route(Box<Config>),
+}
+
+impl Parsed {
+    /// How requests are decided.
+    pub fn config(&self) -> &Config {
+        match self {
+            Self::Plugin(plugin) => &plugin.config,
+            Self::Route(config) => config,
+        }
+    }
+}
+
+impl Found {
+    /// Reads it as the filter does.
+    ///
+    /// # Errors
+    /// The filter's own.
+    pub fn parse(&self) -> Result<Parsed, ConfigError> {
+        match &self.content {
+            Content::Plugin(bytes) => config::parse(bytes).map(|plugin| Parsed::Plugin(Box::new(plugin))),
+            Content::Route(value) => config::parse_route(value).map(|config| Parsed::Route(Box::new(config))),
+            Content::Unknown(error) => Err(error.clone()),
+        }
+    }
+
+    /// The line of a field.
+    pub fn line_of(&self, path: &str) -> Option<u64> {
+        let line = self.node.as_ref().and_then(|node| node.line_of(path)).map(|line| line + self.offset);
+        line.or(self.line)
+    }
+}
+
+/// All configurations in a file.
+///
+/// # Errors
+/// [`ReadError`]
+pub fn configurations(bytes: &[u8]) -> Result<Vec<Found>, ReadError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| ReadError::NotText)?;
+    let documents: Vec<Node> = match serde_saphyr::from_multiple(text) {
+        Ok(documents) => documents,
+        // What is meant as JSON gets the filter's own message.
+        Err(_) if text.trim_start().starts_with('{') => return Ok(vec![whole(bytes.to_vec(), None)]),
+        Err(error) => {
+            let message = error.to_string();
+            return Err(ReadError::NotYaml(message.lines().next().unwrap_or_default().to_owned()));
+        }
+    };
+    if !documents.iter().any(is_envoy) {
+        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+        return match <[Node; 1]>::try_from(documents) {
+            // JSON as it stands, with the members that YAML would not accept twice.
+            Ok([node]) if is_json => Ok(vec![whole(bytes.to_vec(), Some(node))]),
+            Ok([node]) if node.is_null() => Ok(vec![whole(Vec::new(), None)]),
+            Ok([node]) => Ok(vec![whole(node.to_value().to_string().into_bytes(), Some(node))]),
+            Err(documents) if documents.is_empty() => Ok(vec![whole(Vec::new(), None)]),
+            Err(_) => Err(ReadError::NotYaml("more than one document".to_owned())),
+        };
+    }
+    let mut finder = Finder::default();
+    documents.iter().for_each(|document| finder.walk(document, None, None));
+    if finder.found.is_empty() {
+        return Err(ReadError::NoFilter);
+    }
+    let plugins = finder.found.len();
+    for plugin in 0..plugins {
+        if let Some(namespace) = finder.namespaces.get(plugin).cloned().flatten() {
+            documents.iter().for_each(|document| finder.walk_routes(document, plugin, &namespace, None));
+        }
+    }
+    finder.name_apart();
+    Ok(finder.found)
+}
+
+/// A file that is a plugin's configuration.
+fn whole(bytes: Vec<u8>, node: Option<Node>) -> Found {
+    let content = Content::Plugin(bytes);
+    let line = None;
+    Found { name: String::new(), line, routes: Vec::new(), plugin: None, content, node, offset: 0 }
+}
+
+/// Whether a document is an Envoy configuration, or a part of one.
+fn is_envoy(document: &Node) -> bool {
+    const SIGNS: [&str; 6] =
+        ["static_resources", "dynamic_resources", "admin", "node", "layered_runtime", "resources"];
+    SIGNS.iter().any(|sign| document.get(sign).is_some()) || holds_plugin(document)
+}
+
+fn holds_plugin(node: &Node) -> bool {
+    node.get("vm_config").is_some_and(Node::is_object)
+        || node.elements().iter().any(holds_plugin)
+        || node.members().iter().any(|member| holds_plugin(&member.value))
+}
+
+#[derive(Default)]
+struct Finder {
+    found: Vec<Found>,
+    /// For each plugin that was found, the namespace of its routes' configurations.
+    namespaces: Vec<Option<String>>,
+}
+
+impl Finder {
+    /// `manager` is the connection manager around this node, `filter` the entry of its list of filters.
+    fn walk<'n>(&mut self, node: &'n Node, manager: Option<&'n Node>, filter: Option<&'n Node>) {
+        let manager = if node.get("http_filters").is_some() { Some(node) } else { manager };
+        let is_filter = node.get("name").is_some() && node.get("typed_config").is_some();
+        let filter = if is_filter { Some(node) } else { filter };
+        if node.get("vm_config").is_some_and(Node::is_object) {
+            self.add_plugin(node, manager, filter);
+            return;
+        }
+        node.elements().iter().for_each(|element| self.walk(element, manager, filter));
+        node.members().iter().for_each(|member| self.walk(&member.value, manager, filter));
+    }
+
+    fn add_plugin(&mut self, plugin: &Node, manager: Option<&Node>, filter: Option<&Node>) {
+        let filter_name = filter.map(|filter| filter.text_at(&["name"])).unwrap_or_default();
+        let names = [
+            filter_name,
+            plugin.text_at(&["name"]),
+            plugin.text_at(&["root_id"]),
+            plugin.text_at(&["vm_config", "vm_id"]),
+            plugin.text_at(&["vm_config", "code", "local", "filename"]),
+            plugin.text_at(&["vm_config", "code", "remote", "http_uri", "uri"]),
+        ];
+        if !names.iter().any(|name| name.to_ascii_lowercase().contains(MARK)) {
+            return;
+        }
+        let name = names.iter().find(|name| !name.is_empty()).copied().unwrap_or(MARK);
+        let is_disabled = filter.and_then(|filter| filter.get("disabled")).is_some_and(Node::is_true);
+        let routes = manager.map(|manager| routes(manager, filter_name, is_disabled)).unwrap_or_default();
+        let configuration = plugin.get("configuration");
+        let (content, node, offset) = match configuration {
+            None => (Content::Plugin(Vec::new()), None, 0),
+            Some(any) => of_any(any),
+        };
+        self.namespaces.push(namespace(&content));
+        self.found.push(Found {
+            name: format!("filter {name}"),
+            line: Some(configuration.unwrap_or(plugin).line),
+            routes,
+            plugin: None,
+            content,
+            node,
+            offset,
+        });
+    }
+
+    /// Adds the configurations in the metadata of virtual hosts and routes. `outer` names the one that this node is in.
+    fn walk_routes(&mut self, node: &Node, plugin: usize, namespace: &str, outer: Option<&str>) {
+        for (list, kind) in [("virtual_hosts", "virtual host"), ("routes", "route")] {
+            for element in node.get(list).map(Node::elements).unwrap_or_default() {
+                let name = match (element.text_at(&["name"]), outer) {
+                    ("", Some(outer)) => format!("{kind} at line {} of {outer}", element.line),
+                    ("", None) => format!("{kind} at line {}", element.line),
+                    (name, _) => format!("{kind} {name}"),
+                };
+                if let Some(object) = element.at(&["metadata", "filter_metadata", namespace]) {
+                    self.found.push(Found {
+                        name: name.clone(),
+                        line: Some(object.line),
+                        routes: Vec::new(),
+                        plugin: Some(plugin),
+                        content: Content::Route(as_envoy_does(object)),
+                        node: Some(object.clone()),
+                        offset: 0,
+                    });
+                }
+                self.walk_routes(element, plugin, namespace, Some(&name));
+            }
+        }
+        let is_list = |name: &str| matches!(name, "virtual_hosts" | "virtualHosts" | "routes");
+        let inner = node.members().iter().filter(|member| !is_list(&member.name)).map(|member| &member.value);
+        inner.chain(node.elements()).for_each(|inner| self.walk_routes(inner, plugin, namespace, outer));
+    }
+
+    /// Gives those of the same name their lines.
+    fn name_apart(&mut self) {
+        let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
+        for found in &self.found {
+            if !seen.insert(found.name.clone()) {
+                twice.insert(found.name.clone());
+            }
+        }
+        for found in self.found.iter_mut().filter(|found| twice.contains(&found.name)) {
+            found.name += &format!(" at line {}", found.line.unwrap_or_default());
+        }
+    }
+}
+
+/// What Envoy hands to a filter for this `google.protobuf.Any`, the part of the document that has its lines, and what is added
+/// to these.
+fn of_any(any: &Node) -> (Content, Option<Node>, u64) {
+    let kind = any.text_at(&["@type"]);
+    let value = any.get("value");
+    let wrong = |problem: String, allowed: &str| {
+        (Content::Unknown(ConfigError::new("configuration", problem, allowed)), None, 0)
+    };
+    match kind.rsplit(['/', '.']).next().unwrap_or_default() {
+        "Struct" => match value {
+            Some(object) if object.is_object() => {
+                let bytes = to_struct(&object.to_value()).encode_to_vec();
+                (Content::Plugin(bytes), Some(object.clone()), 0)
+            }
+            None => (Content::Plugin(Vec::new()), None, 0),
+            Some(other) => wrong(format!("got {} as the value of a Struct", other.to_value()), "an object"),
+        },
+        "StringValue" => match value.map(|value| (value, value.text())) {
+            Some((value, Some(text))) => {
+                // A text of several lines begins below its mark.
+                let lines = text.trim_end().lines().count();
+                let node = (lines > 1).then(|| serde_saphyr::from_str(text).ok()).flatten();
+                (Content::Plugin(text.as_bytes().to_vec()), node, value.line)
+            }
+            None => (Content::Plugin(Vec::new()), None, 0),
+            Some(_) => wrong("the value of a StringValue is not a text".to_owned(), "JSON as text"),
+        },
+        "BytesValue" => match value.and_then(Node::text).map(|text| BASE64.decode(text)) {
+            Some(Ok(bytes)) => (Content::Plugin(bytes), None, 0),
+            _ => wrong("the value of a BytesValue is not base64".to_owned(), "base64"),
+        },
+        _ => {
+            let problem = format!("got the type {kind:?}");
+            wrong(problem, "google.protobuf.Struct, StringValue or BytesValue, with its `value`")
+        }
+    }
+}
+
+/// The routes of a connection manager that a filter is enabled for and that go to a cluster.
+fn routes(manager: &Node, filter: &str, is_disabled: bool) -> Vec<Route> {
+    let disabled_by = |node: &Node, otherwise: bool| {
+        let own = node.get("typed_per_filter_config").and_then(|config| config.get(filter));
+        own.map_or(otherwise, |own| own.get("disabled").is_some_and(Node::is_true))
+    };
+    let mut enabled = Vec::new();
+    let hosts = manager.at(&["route_config", "virtual_hosts"]).map(Node::elements).unwrap_or_default();
+    for host in hosts {
+        let is_disabled = disabled_by(host, is_disabled);
+        for route in host.get("routes").map(Node::elements).unwrap_or_default() {
+            if disabled_by(route, is_disabled) || route.get("route").is_none() {
+                continue;
+            }
+            let prefix = ["prefix", "path", "path_separated_prefix"]
+                .iter()
+                .find_map(|kind| route.at(&["match", kind]).and_then(Node::text));
+            if let Some(prefix) = prefix {
+                let name = match route.text_at(&["name"]) {
+                    "" => format!("route {prefix}"),
+                    name => format!("route {name}"),
+                };
+                enabled.push(Route { name, line: route.line, prefix: prefix.to_owned() });
+            }
+        }
+    }
+    enabled
+}
+
+/// The namespace that a plugin reads its routes' configurations from, also if the configuration has a mistake elsewhere.
+fn namespace(content: &Content) -> Option<String> {
+    let Content::Plugin(bytes) = content else { return None };
+    let document: Cow<'_, Value> = match serde_json::from_slice(bytes) {
+        Ok(value) => Cow::Owned(value),
+        Err(_) => Cow::Owned(pinroute_core::protobuf::struct_to_json(Struct::decode(bytes.as_slice()).ok()?)),
+    };
+    document.get("per_route")?.as_str().map(str::to_owned)
+}
+
+/// A document as it comes out of a Struct, in which all numbers are floating-point.
+fn as_envoy_does(object: &Node) -> Value {
+    match object.to_value() {
+        value @ Value::Object(_) => pinroute_core::protobuf::struct_to_json(to_struct(&value)),
+        value => value,
+    }
+}
+
+/// The Struct of an object.
+pub fn to_struct(value: &Value) -> Struct {
+    let members = value.as_object().into_iter().flatten();
+    Struct { fields: members.map(|(name, member)| (name.clone(), to_struct_value(member))).collect() }
+}
+
+fn to_struct_value(value: &Value) -> prost_types::Value {
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(truth) => Kind::BoolValue(*truth),
+        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
+        Value::String(text) => Kind::StringValue(text.clone()),
+        Value::Array(list) => {
+            Kind::ListValue(ListValue { values: list.iter().map(to_struct_value).collect() })
+        }
+        Value::Object(_) => Kind::StructValue(to_struct(value)),
+    };
+    prost_types::Value { kind: Some(kind) }
+}
