@@ -5,6 +5,7 @@ mod answers;
 mod authority;
 mod cache;
 mod configuration;
+mod explain;
 mod hostcalls;
 mod hostile;
 mod index;

@@ -133,8 +133,12 @@ pub fn configurations(bytes: &[u8]) -> Result<Vec<Found>, ReadError> {
             // JSON as it stands, with the members that YAML would not accept twice.
             Ok([node]) if is_json => Ok(vec![whole(bytes.to_vec(), Some(node))]),
             Ok([node]) if node.is_null() => Ok(vec![whole(Vec::new(), None)]),
+            // A single word is what the filter calls no JSON.
+            Ok([node]) if node.text().is_some() => Ok(vec![whole(bytes.to_vec(), None)]),
             Ok([node]) => Ok(vec![whole(node.to_value().to_string().into_bytes(), Some(node))]),
-            Err(documents) if documents.is_empty() => Ok(vec![whole(Vec::new(), None)]),
+            Err(documents) if documents.is_empty() => {
+                Ok(vec![whole(if is_json { bytes.to_vec() } else { Vec::new() }, None)])
+            }
             Err(_) => Err(ReadError::NotYaml("more than one document".to_owned())),
         };
     }
@@ -288,10 +292,10 @@ fn of_any(any: &Node) -> (Content, Option<Node>, u64) {
         },
         "StringValue" => match value.map(|value| (value, value.text())) {
             Some((value, Some(text))) => {
-                // A text of several lines begins below its mark.
+                // The line of a text of several lines is that of its first.
                 let lines = text.trim_end().lines().count();
                 let node = (lines > 1).then(|| serde_saphyr::from_str(text).ok()).flatten();
-                (Content::Plugin(text.as_bytes().to_vec()), node, value.line)
+                (Content::Plugin(text.as_bytes().to_vec()), node, value.line.saturating_sub(1))
             }
             None => (Content::Plugin(Vec::new()), None, 0),
             Some(_) => wrong("the value of a StringValue is not a text".to_owned(), "JSON as text"),

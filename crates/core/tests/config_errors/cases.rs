@@ -1,8 +1,6 @@
-//! Every invalid configuration is refused with one message that names the field, the value and what is allowed.
-//! The whole message is asserted: users find the mistake by it.
+//! Invalid configurations, each with the whole message that refuses it. The tests of `pinroute check` read them too.
 
-use pinroute_core::config;
-
+/// Configurations and messages; words in capitals are shorthands.
 const CASES: &[(&str, &str)] = &[
     ("nonsense", "the configuration: not JSON: expected ident at line 1 column 2; allowed: a JSON object"),
     (
@@ -529,40 +527,9 @@ const SHORTHANDS: &[(&str, &str)] = &[
     ("DURATION", r#"a duration such as "1s", "0.25s" or "250ms", from 1ms to 3600s"#),
 ];
 
-#[test]
-fn every_mistake_is_named_with_its_path_and_value() {
-    for (text, expected) in CASES {
-        let expected =
-            SHORTHANDS.iter().fold((*expected).to_owned(), |text, (name, list)| text.replace(name, list));
-        let error = config::parse(text.as_bytes()).expect_err(text);
-        assert_eq!(error.to_string(), expected, "{text}");
-    }
-    assert!(CASES.len() >= 30);
-}
-
-#[test]
-fn a_route_has_the_plugins_fields_but_those_of_the_plugin_as_a_whole() {
-    let route = |text: &str| config::parse_route(&serde_json::from_str(text).expect(text));
-    let plugin = |text: &str| config::parse(text.as_bytes()).map(|plugin| plugin.config);
-    assert_eq!(route("{}"), plugin("{}"));
-    let config = r#"{"index":{"hosts":["a:1"]}}"#;
-    assert_eq!(route(config), plugin(config));
-    assert_eq!(route(&serde_json::json!({ "json": config }).to_string()), plugin(config));
-    let message = |text| route(text).expect_err(text).to_string();
-    assert!(message(r#"{"per_route":"x"}"#).starts_with("per_route: cannot be set for a route; allowed: "));
-    assert!(message(r#"{"json":"{"}"#).starts_with("the configuration: not JSON"));
-    assert!(message(r#"{"json":"{}","index":{}}"#).starts_with("json: unknown field"));
-    assert!(message("3").starts_with("the configuration: got a number"));
-}
-
-#[test]
-fn a_long_value_is_cut_in_the_message() {
-    let text = format!(r#"{{"on_error":"{}"}}"#, "é".repeat(10_000));
-    let message = config::parse(text.as_bytes()).expect_err("refused").to_string();
-    assert!(message.len() < 400 && message.contains('…'), "{message}");
-}
-
-#[test]
-fn bytes_that_are_not_text_are_refused() {
-    assert!(config::parse(b"{\"on_error\":\"\xff\"}").is_err());
+/// All cases with their whole messages.
+pub fn cases() -> impl Iterator<Item = (&'static str, String)> {
+    let long =
+        |text: &str| SHORTHANDS.iter().fold(text.to_owned(), |text, (name, list)| text.replace(name, list));
+    CASES.iter().map(move |(config, message)| (*config, long(message)))
 }

@@ -1,0 +1,44 @@
+//! Every invalid configuration is refused with one message that names the field, the value and what is allowed.
+//! The whole message is asserted: users find the mistake by it.
+
+use pinroute_core::config;
+
+mod cases;
+
+use cases::cases;
+
+#[test]
+fn every_mistake_is_named_with_its_path_and_value() {
+    for (text, expected) in cases() {
+        let error = config::parse(text.as_bytes()).expect_err(text);
+        assert_eq!(error.to_string(), expected, "{text}");
+    }
+    assert!(cases().count() >= 30);
+}
+
+#[test]
+fn a_route_has_the_plugins_fields_but_those_of_the_plugin_as_a_whole() {
+    let route = |text: &str| config::parse_route(&serde_json::from_str(text).expect(text));
+    let plugin = |text: &str| config::parse(text.as_bytes()).map(|plugin| plugin.config);
+    assert_eq!(route("{}"), plugin("{}"));
+    let config = r#"{"index":{"hosts":["a:1"]}}"#;
+    assert_eq!(route(config), plugin(config));
+    assert_eq!(route(&serde_json::json!({ "json": config }).to_string()), plugin(config));
+    let message = |text| route(text).expect_err(text).to_string();
+    assert!(message(r#"{"per_route":"x"}"#).starts_with("per_route: cannot be set for a route; allowed: "));
+    assert!(message(r#"{"json":"{"}"#).starts_with("the configuration: not JSON"));
+    assert!(message(r#"{"json":"{}","index":{}}"#).starts_with("json: unknown field"));
+    assert!(message("3").starts_with("the configuration: got a number"));
+}
+
+#[test]
+fn a_long_value_is_cut_in_the_message() {
+    let text = format!(r#"{{"on_error":"{}"}}"#, "é".repeat(10_000));
+    let message = config::parse(text.as_bytes()).expect_err("refused").to_string();
+    assert!(message.len() < 400 && message.contains('…'), "{message}");
+}
+
+#[test]
+fn bytes_that_are_not_text_are_refused() {
+    assert!(config::parse(b"{\"on_error\":\"\xff\"}").is_err());
+}

@@ -1,0 +1,194 @@
+//! `check` refuses what the filter refuses, with the same words, and names the place.
+
+#[path = "../../core/tests/config_errors/cases.rs"]
+mod cases;
+
+use cases::cases;
+use pinroute_inspect::ReadError;
+use pinroute_inspect::check::{Report, check};
+use serde_json::{Value, json};
+
+/// An Envoy configuration with these `http_filters`, as JSON, which is YAML too.
+fn envoy(filters: &Value, virtual_hosts: &Value) -> String {
+    let manager = json!({ "http_filters": filters, "route_config": { "virtual_hosts": virtual_hosts } });
+    let listener = json!({ "filter_chains": [{ "filters": [{ "name": "hcm", "typed_config": manager }] }] });
+    json!({ "static_resources": { "listeners": [listener] } }).to_string()
+}
+
+fn filter(name: &str, configuration: &Value) -> Value {
+    let config = json!({ "vm_config": { "vm_id": "v" }, "configuration": configuration });
+    json!({ "name": name, "typed_config": { "config": config } })
+}
+
+fn text(value: &str) -> Value {
+    json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": value })
+}
+
+fn object(value: &Value) -> Value {
+    json!({ "@type": "type.googleapis.com/google.protobuf.Struct", "value": value })
+}
+
+fn checked(text: &str) -> Report {
+    check("f.yaml", text.as_bytes()).expect(text)
+}
+
+fn messages(text: &str) -> Vec<Option<String>> {
+    checked(text).configurations.into_iter().map(|checked| checked.error.map(|error| error.message)).collect()
+}
+
+#[test]
+fn every_mistake_has_the_filters_words_wherever_it_is() {
+    for (config, expected) in cases() {
+        let expected = vec![Some(expected)];
+        assert_eq!(messages(config), expected, "{config}");
+        let in_envoy =
+            |configuration| messages(&envoy(&json!([filter("pinroute", &configuration)]), &json!([])));
+        assert_eq!(in_envoy(text(config)), expected, "as text: {config}");
+        match serde_json::from_str::<Value>(config) {
+            // Twice the same member, or a number that no double holds, cannot be in a Struct.
+            Ok(value) if value.is_object() && !expected[0].as_ref().unwrap().contains("each member once") => {
+                assert_eq!(in_envoy(object(&value)), expected, "as Struct: {config}");
+                let yaml = serde_saphyr::to_string(&value).unwrap();
+                assert_eq!(messages(&yaml), expected, "{yaml}");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_bad_one_of_two_filters_is_named() {
+    let filters = json!([
+        filter(
+            "pinroute-a",
+            &object(&json!({ "index": { "replicas": 2 }, "target": { "authority": "s-{index}:1" } }))
+        ),
+        filter("other", &object(&json!({ "nonsense": true }))),
+        filter("pinroute-b", &object(&json!({ "resolve": { "timeout": 5 } }))),
+        filter("router", &Value::Null),
+    ]);
+    let report = checked(&envoy(&filters, &json!([])));
+    let found: Vec<_> = report
+        .configurations
+        .iter()
+        .map(|checked| (checked.name.as_str(), checked.error.is_some()))
+        .collect();
+    assert_eq!(found, [("filter pinroute-a", false), ("filter pinroute-b", true)]);
+    assert!(!report.ok);
+}
+
+#[test]
+fn a_filter_is_one_of_ours_by_any_of_its_names() {
+    for config in [
+        json!({ "name": "my-pinroute", "vm_config": {} }),
+        json!({ "root_id": "pinroute", "vm_config": {} }),
+        json!({ "vm_config": { "vm_id": "pinroute_vm" } }),
+        json!({ "vmConfig": { "code": { "local": { "filename": "/etc/envoy/pinroute.wasm" } } } }),
+    ] {
+        let text = json!({ "static_resources": { "listeners": [config] } }).to_string();
+        let is_ours = text.contains("vmConfig") || checked(&text).configurations.len() == 1;
+        assert!(is_ours, "{text}");
+    }
+    let text = json!({ "static_resources": { "x": [{ "name": "other", "vm_config": {} }] } }).to_string();
+    assert_eq!(check("f", text.as_bytes()).unwrap_err(), ReadError::NoFilter);
+}
+
+#[test]
+fn the_configurations_of_routes_are_checked_too() {
+    let filters = json!([filter("pinroute", &object(&json!({ "per_route": "ns" })))]);
+    let metadata = |value: Value| json!({ "filter_metadata": { "ns": value, "other": { "nonsense": 1 } } });
+    let hosts = json!([{
+        "name": "all",
+        "metadata": metadata(json!({ "index": { "hosts": ["a:1"] } })),
+        "routes": [
+            { "name": "good", "metadata": metadata(json!({ "json": r#"{"index":{"hosts":["a:1"]}}"# })) },
+            { "match": { "prefix": "/" }, "metadata": metadata(json!({ "per_route": "x" })) },
+            { "name": "none", "metadata": { "filter_metadata": {} } },
+        ],
+    }]);
+    let report = checked(&envoy(&filters, &hosts));
+    let found: Vec<_> = report
+        .configurations
+        .iter()
+        .map(|checked| (checked.name.as_str(), checked.error.as_ref().map(|error| error.message.as_str())))
+        .collect();
+    let refused = "per_route: cannot be set for a route; allowed: only in the plugin's configuration";
+    assert_eq!(
+        found,
+        [
+            ("filter pinroute", None),
+            ("virtual host all", None),
+            ("route good", None),
+            ("route at line 1 of virtual host all", Some(refused)),
+        ]
+    );
+}
+
+#[test]
+fn yaml_gives_lines() {
+    let yaml = "key: { header: x-id }\nshuffle_shard:\n  total_hosts: 8\n  shard_size: many\n";
+    let report = checked(yaml);
+    assert!(
+        report.to_string().starts_with("f.yaml:4: error: shuffle_shard.shard_size: got \"many\"; "),
+        "{report}"
+    );
+    let block = "
+static_resources:
+  - name: pinroute
+    vm_config: { vm_id: x }
+    configuration:
+      '@type': google.protobuf.StringValue
+      value: |
+        {
+          \"index\": { \"replicas\": 0 }
+        }
+";
+    assert!(checked(block).to_string().starts_with("f.yaml:9: error: filter pinroute: index.replicas: "));
+}
+
+#[test]
+fn what_is_unwise_is_said() {
+    let warnings = |config: Value, hosts: Value| -> Vec<String> {
+        let report = checked(&envoy(&json!([filter("pinroute", &object(&config))]), &hosts));
+        assert!(report.ok, "{report}");
+        report.configurations[0].warnings.iter().map(|warning| warning.path.to_owned()).collect()
+    };
+    let route = |prefix: &str| json!([{ "routes": [{ "match": { "prefix": prefix }, "route": { "cluster": "c" } }] }]);
+    let index = json!({ "index": { "replicas": 2 }, "target": { "authority": "s-{index}:1" } });
+    let with = |field: &str, value: Value| {
+        let mut config = index.clone();
+        config[field] = value;
+        config
+    };
+    assert_eq!(warnings(index.clone(), route("/")), [""; 0]);
+    assert_eq!(warnings(json!({ "resolve": {} }), route("/")), ["allowed_targets"]);
+    let prefixed = with("path_prefix", json!("/join"));
+    assert_eq!(warnings(prefixed.clone(), route("/")), ["path_prefix"]);
+    assert_eq!(warnings(prefixed.clone(), route("/join/x")), [""; 0]);
+    let disabled = json!([{ "routes": [{
+        "match": { "prefix": "/" }, "route": { "cluster": "c" },
+        "typed_per_filter_config": { "pinroute": { "disabled": true } },
+    }] }]);
+    assert_eq!(warnings(prefixed, disabled), [""; 0]);
+    let mut untouched = with("allow_untouched", json!(true));
+    untouched["on_missing_key"] = json!("continue");
+    assert_eq!(warnings(untouched, route("/")), ["on_missing_key"]);
+    let lua = json!({ "shuffle_shard": { "algorithm": "lua_djb2", "shard_size": 8 } });
+    assert_eq!(warnings(lua, route("/")), ["shuffle_shard.algorithm", "shuffle_shard.shard_size"]);
+    let forwarded = json!({
+        "resolve": { "forward_headers": ["authorization"], "cache": {} }, "allowed_targets": ["s-*:1"],
+    });
+    assert_eq!(warnings(forwarded, route("/")), ["resolve.not_found"]);
+    let no_effect = json!({
+        "resolve": {}, "allowed_targets": ["s-*:1"], "metadata": "envoy.lb", "membership": { "cluster": "c" },
+    });
+    assert_eq!(warnings(no_effect, route("/")), ["metadata", "membership"]);
+}
+
+#[test]
+fn a_file_that_is_neither_is_refused() {
+    assert_eq!(check("f", b"\xff").unwrap_err(), ReadError::NotText);
+    assert!(matches!(check("f", b"a: [").unwrap_err(), ReadError::NotYaml(_)));
+    assert!(checked("").ok && checked("# nothing\n").ok, "an empty configuration is one");
+    assert!(matches!(check("f", b"a: 1\n---\nb: 2\n").unwrap_err(), ReadError::NotYaml(_)));
+}
