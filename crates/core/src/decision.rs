@@ -38,7 +38,7 @@ pub struct Call<W> {
     pub headers: Vec<(String, Vec<u8>)>,
     /// How long the response may take.
     pub timeout: Duration,
-    /// The key, if a fallback may need it.
+    /// The key, if the target needs it.
     pub(crate) key: Option<Key<'static>>,
     /// Identifies what is asked, if answers are cached: a second request for the same joins the call.
     pub(crate) digest: Option<Digest>,

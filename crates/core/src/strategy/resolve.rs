@@ -85,7 +85,7 @@ impl Resolve {
 
     /// Whether the key is wanted when the response is there.
     pub fn keeps_key(&self) -> bool {
-        self.fallback.is_some() || self.rules.uses_key()
+        self.rules.uses_key()
     }
 
     /// Whether the key fits into the target.

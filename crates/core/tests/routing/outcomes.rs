@@ -117,6 +117,20 @@ fn a_target_of_key_and_answer_belongs_to_its_key() {
 }
 
 #[test]
+fn requests_that_share_a_call_have_fallbacks_of_their_own() {
+    let config = r#"{"key":{"parts":{"id":{"header":"x-id"},"ns":{"header":"x-ns"}}},
+        "resolve":{"path":"/{id}","cache":{}},"fallback":{"template":{},"target":{"authority":"{id}.{ns}:80"}}}"#;
+    let mut bench = Bench::new(config);
+    let request = |ns| with_header(with_header(get("/"), "x-id", "a"), "x-ns", ns);
+    bench.send(&request("b"), 1);
+    assert!(matches!(bench.decide(&request("c")), Decision::Wait), "the same is sent for both");
+    assert!(matches!(bench.decide(&request("d_")), Decision::Wait), "unfit for the fallback alone");
+    let unfit = "502 resolver returned 500".to_owned();
+    assert_eq!(bench.respond(1, 500, ""), [(1, "a.b:80".to_owned()), (2, "a.c:80".to_owned()), (3, unfit)]);
+    assert_eq!(shown(bench.verdict(&request("e"))), "a.e:80", "out of the cache");
+}
+
+#[test]
 fn each_kind_of_answer_becomes_a_target() {
     let answered = |config: &str, body: &str, headers: &[(String, Vec<u8>)]| {
         let mut bench = Bench::new(config);
