@@ -403,6 +403,14 @@ const CASES: &[(&str, &str)] = &[
         "allowed_targets: is missing beside a target that is the key itself; allowed: a list of at least one host:port",
     ),
     (
+        r#"{"key":{"host":"{key}.a.test:80"},"resolve":{}}"#,
+        r#"key.host: got "{key}.a.test:80" with a character that is never there; allowed: a pattern such as `{key}-*`"#,
+    ),
+    (
+        r#"{"key":{"path":"/a/{key}?b=*"},"resolve":{}}"#,
+        r#"key.path: got "/a/{key}?b=*" with a character that is never there; allowed: a pattern such as `{key}-*`"#,
+    ),
+    (
         r#"{"key":{"host":"{a}{b}.test"},"template":{},"target":{"authority":"{a}:80"}}"#,
         r#"key.host: got "{a}{b}.test" with two of `{name}` and `*` without a text between them; allowed: a pattern such as `{key}-*`"#,
     ),

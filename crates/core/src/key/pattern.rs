@@ -26,6 +26,15 @@ impl Subject {
             Self::Value => None,
         }
     }
+
+    /// Whether a text may have this byte. A pattern with another one would never match.
+    fn may_have(self, byte: u8) -> bool {
+        match self {
+            Self::Host => !byte.is_ascii_control() && !b" /:?#@[]".contains(&byte),
+            Self::Path => !byte.is_ascii_control() && !b" ?#".contains(&byte),
+            Self::Value => true,
+        }
+    }
 }
 
 /// A compiled pattern.
@@ -61,6 +70,8 @@ pub enum PatternError {
     OpenInside,
     /// No name.
     Nameless,
+    /// A character that no host, or no path without its query, has as it stands.
+    Foreign,
 }
 
 impl fmt::Display for PatternError {
@@ -72,6 +83,7 @@ impl fmt::Display for PatternError {
             Self::Touching => "two of `{name}` and `*` without a text between them",
             Self::OpenInside => "`**` before its end",
             Self::Nameless => "no {name}",
+            Self::Foreign => "a character that is never there",
         })
     }
 }
@@ -117,6 +129,9 @@ impl Pattern {
         if pattern.names().next().is_none() {
             return Err(PatternError::Nameless);
         }
+        if !pattern.literals().all(|literal| literal.iter().all(|byte| subject.may_have(*byte))) {
+            return Err(PatternError::Foreign);
+        }
         Ok(pattern)
     }
 
@@ -144,6 +159,10 @@ impl Pattern {
             Some(hole) => &mut hole.literal,
             None => &mut self.start,
         }
+    }
+
+    fn literals(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.start).chain(self.holes.iter().map(|hole| &hole.literal)).map(Vec::as_slice)
     }
 
     /// The names in their order.
