@@ -403,6 +403,10 @@ const CASES: &[(&str, &str)] = &[
         "allowed_targets: is missing beside a target that is the key itself; allowed: a list of at least one host:port",
     ),
     (
+        r#"{"resolve":{"headers":{"x-api-key":"a{secret}b"}}}"#,
+        "resolve.headers.x-api-key: got a text that is not shown with an unknown placeholder; allowed: a text, with {key} or without",
+    ),
+    (
         r#"{"key":{"host":"{key}.a.test:80"},"resolve":{}}"#,
         r#"key.host: got "{key}.a.test:80" with a character that is never there; allowed: a pattern such as `{key}-*`"#,
     ),
