@@ -403,6 +403,10 @@ const CASES: &[(&str, &str)] = &[
         "allowed_targets: is missing beside a target that is the key itself; allowed: a list of at least one host:port",
     ),
     (
+        r#"{"resolve":{"path":"/a/../where?x=/.."}}"#,
+        r#"resolve.path: got "/a/../where?x=/.." with `.` or `..` as a segment; allowed: a path without them"#,
+    ),
+    (
         r#"{"resolve":{"headers":{"x-api-key":"a{secret}b"}}}"#,
         "resolve.headers.x-api-key: got a text that is not shown with an unknown placeholder; allowed: a text, with {key} or without",
     ),

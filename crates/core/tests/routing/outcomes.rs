@@ -72,6 +72,8 @@ fn the_call_carries_parts_in_its_path_its_body_and_its_headers() {
     assert_eq!(body, serde_json::json!({"type":"tenant","n":[1,true,"a/b\"é/prod"],"{id}":"\"x"}));
     let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     assert_eq!(call.headers, [header("x-api-key", "secret-prod"), header("authorization", "Bearer t")]);
+    let with_parameter = r#"{"resolve":{"path":"/{key};v=1/shard"}}"#;
+    assert_eq!(decided(with_parameter, &get("/?client_id=..")), "400 invalid client_id");
     for (name, value, at) in [("x-id", "..", "x-id"), ("x-id", ".", "x-id"), ("x-ns", "a b", "x-id")] {
         let request = with_header(with_header(get("/"), "x-id", "1"), name, value);
         assert_eq!(decided(config, &request), format!("400 invalid {at}"), "{name}: {value}");
