@@ -400,7 +400,24 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"template":{},"target":{"authority":"{key}"}}"#,
-        "allowed_targets: is missing beside a target that is the key itself; allowed: a list of at least one host:port",
+        "allowed_targets: is missing beside a `target` that is the key itself; allowed: a list of at least one host:port",
+    ),
+    (
+        r#"{"fallback":{"template":{},"target":{"dynamic_host":"{key}"}}}"#,
+        "allowed_targets: is missing beside a `fallback.target` that is the key itself; allowed: a list of at least one host:port",
+    ),
+    (
+        r#"{"fallback":{"index":{"replicas":2},"target":{"authority":"{key}"}}}"#,
+        "allowed_targets: is missing beside a `fallback.target` that is the key itself; allowed: a list of at least one host:port",
+    ),
+    (
+        r#"{"resolve":{"forward_headers":["x-cell"]},
+            "fallback":{"template":{},"target":{"header":{"name":"X-Cell","value":"{key}"}}}}"#,
+        r#"fallback.target.header.name: got "x-cell", which stands in `resolve.forward_headers` too; allowed: each header in one of them"#,
+    ),
+    (
+        r#"{"resolve":{"headers":{"x-cell":"a"}},"on_error":{"target":{"header":{"name":"x-cell","value":"b"}}}}"#,
+        r#"on_error.target.header.name: got "x-cell", which stands in `resolve.headers` too; allowed: each header in one of them"#,
     ),
     (
         r#"{"resolve":{"path":"/a/../where?x=/.."}}"#,
