@@ -178,19 +178,19 @@ impl TargetRules {
             None => (None, named.is_none() || self.allow(named.as_ref())),
             Some(TargetKind::Header { name, value }) => {
                 let value = value.render(values)?;
-                let is_allowed = self.allowed.as_ref().is_none_or(|list| list.allow_text(&value));
+                let is_allowed = self.allowed.as_ref().is_none_or(|list| list.allow_text(&value))
+                    && !HostPort::parse(&value).as_ref().is_some_and(is_dangerous);
                 (Some(Target::Header { name: Arc::clone(name), value }), is_allowed)
             }
             Some(TargetKind::Authority(template) | TargetKind::DynamicHost(template)) => {
                 let address = template.render(values)?;
                 let parsed = HostPort::parse(&address);
-                if parsed.is_none()
-                    && template.has_part()
-                    && HostPort::parse(&format!("{address}:80")).is_none()
-                {
+                let with_port = if parsed.is_none() { format!("{address}:80") } else { String::new() };
+                let whole = parsed.or_else(|| HostPort::parse(&with_port));
+                if whole.is_none() && template.has_part() {
                     return Err(Refused::Key);
                 }
-                let is_allowed = self.allow(parsed.as_ref()) && !parsed.as_ref().is_some_and(is_dangerous);
+                let is_allowed = self.allow(parsed.as_ref()) && !whole.as_ref().is_some_and(is_dangerous);
                 let target = match &self.kind {
                     Some(TargetKind::DynamicHost(_)) => dynamic_host(&address, parsed.as_ref()),
                     _ => Target::Authority(address),

@@ -119,6 +119,27 @@ fn a_target_of_key_and_answer_belongs_to_its_key() {
 }
 
 #[test]
+fn nobody_but_the_operator_chooses_an_address_of_the_proxys_own_machine() {
+    let config =
+        r#"{"resolve":{"answer":{"name":"text"}},"target":{"header":{"name":"x-dst","value":"{name}:81"}}}"#;
+    for (config, expected) in [
+        (config.to_owned(), "502 target not allowed"),
+        (config.replace("\"target\"", r#""allowed_targets":["127.0.0.1"],"target""#), "x-dst: 127.0.0.1:81"),
+    ] {
+        let mut bench = Bench::new(&config);
+        bench.send(&get("/?client_id=1"), 1);
+        assert_eq!(bench.respond(1, 200, "127.0.0.1"), [(1, expected.to_owned())]);
+    }
+    let config = r#"{"template":{},"target":{"header":{"name":"x-dst","value":"{key}:81"}}}"#;
+    assert_eq!(decided(config, &get("/?client_id=169.254.169.254")), "502 target not allowed");
+    assert_eq!(decided(config, &get("/?client_id=10.0.0.1")), "x-dst: 10.0.0.1:81");
+    let without_port = r#"{"key":{"query":"id","match":"{a}-{b}-{c}-{d}"},"template":{},
+        "target":{"dynamic_host":"{a}.{b}.{c}.{d}"}}"#;
+    assert_eq!(decided(without_port, &get("/?id=127-0-0-1")), "502 target not allowed");
+    assert_eq!(decided(without_port, &get("/?id=10-0-0-1")), "10.0.0.1 ");
+}
+
+#[test]
 fn requests_that_share_a_call_have_fallbacks_of_their_own() {
     let config = r#"{"key":{"parts":{"id":{"header":"x-id"},"ns":{"header":"x-ns"}}},
         "resolve":{"path":"/{id}","cache":{}},"fallback":{"template":{},"target":{"authority":"{id}.{ns}:80"}}}"#;
