@@ -142,9 +142,20 @@ impl TargetRules {
         self.templates().any(Template::has_part)
     }
 
-    /// Whether the parts of a key fit into the target.
+    /// Whether the parts of a key fit into the target, each by itself and together. An answer that is not there yet can only
+    /// make an address longer.
     pub fn fits(&self, key: &Key<'_>) -> bool {
+        let is_address = |template: &Template| {
+            let address = template.render(&Values { key: Some(key), ..Values::EXAMPLE });
+            address.is_ok_and(|text| is_host(&text))
+        };
         self.templates().all(|template| template.fits(key))
+            && match &self.kind {
+                Some(TargetKind::Authority(template) | TargetKind::DynamicHost(template)) => {
+                    !template.has_part() || is_address(template)
+                }
+                Some(TargetKind::Header { .. }) | None => true,
+            }
     }
 
     fn templates(&self) -> impl Iterator<Item = &Template> {
@@ -212,6 +223,11 @@ impl TargetRules {
             (Some(allowed), Some(target)) => allowed.allow(target),
         }
     }
+}
+
+/// Whether a text is a host, with or without a port.
+fn is_host(text: &str) -> bool {
+    HostPort::parse(text).is_some() || HostPort::parse(&format!("{text}:80")).is_some()
 }
 
 fn dynamic_host(address: &str, parsed: Option<&HostPort<'_>>) -> Target {

@@ -140,6 +140,21 @@ fn nobody_but_the_operator_chooses_an_address_of_the_proxys_own_machine() {
 }
 
 #[test]
+fn parts_that_do_not_fit_together_are_found_before_anything_is_called() {
+    let long = "x".repeat(40);
+    let config =
+        r#"{"key":{"query":"id","match":"{a}.{b}"},"resolve":{"answer":{"host":"text"}},"target":TARGET}"#;
+    for (target, fits, unfit) in [
+        (r#"{"authority":"{a}-{b}.{host}:80"}"#, format!("{long}.x"), format!("{long}.{long}")),
+        (r#"{"dynamic_host":"{host}:{a}{b}"}"#, "808.1".to_owned(), "65535.1".to_owned()),
+    ] {
+        let config = config.replace("TARGET", target);
+        assert!(matches!(Bench::new(&config).decide(&get(&format!("/?id={fits}"))), Decision::Call(_)));
+        assert_eq!(decided(&config, &get(&format!("/?id={unfit}"))), "400 invalid id");
+    }
+}
+
+#[test]
 fn requests_that_share_a_call_have_fallbacks_of_their_own() {
     let config = r#"{"key":{"parts":{"id":{"header":"x-id"},"ns":{"header":"x-ns"}}},
         "resolve":{"path":"/{id}","cache":{}},"fallback":{"template":{},"target":{"authority":"{id}.{ns}:80"}}}"#;
