@@ -41,8 +41,8 @@ pub enum Place {
 /// The longest value of a header that an answer sets, in bytes.
 const MAX_HEADER: usize = 1024;
 
-/// Up to here a floating-point number holds each whole number: 2⁵³. Larger ones that fit into 64 bits are read as such.
-const LARGEST_WHOLE: f64 = 9_007_199_254_740_992.0;
+/// From here on, 2⁵³, a floating-point number may stand for several whole ones. Those that fit into 64 bits are read as such.
+const NOT_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,7 +230,7 @@ impl<'de: 'b, 'b> Visitor<'de> for Seek<'_, '_, 'b> {
 
     fn visit_f64<E>(self, value: f64) -> Result<(), E> {
         // A whole number this large may have lost digits: it would be another tenant's.
-        if value.abs() > LARGEST_WHOLE {
+        if value.abs() >= NOT_EXACT {
             return Ok(());
         }
         self.take(&Scalar::Other(value.to_string()))
@@ -346,7 +346,13 @@ mod tests {
         };
         assert_eq!(read("18446744073709551615").as_deref(), Some("18446744073709551615"));
         assert_eq!(read("-1.5").as_deref(), Some("-1.5"));
-        for number in ["18446744073709551616", "-9223372036854775809", "123456789012345678901", "1e300"] {
+        for number in [
+            "18446744073709551616",
+            "-9223372036854775809",
+            "9007199254740993.0",
+            "123456789012345678901",
+            "1e300",
+        ] {
             assert_eq!(read(number), None, "{number}");
         }
     }
