@@ -101,16 +101,19 @@ impl Pattern {
     /// # Errors
     /// [`PatternError`]
     pub fn parse(text: &str, subject: Subject) -> Result<Self, PatternError> {
-        let text = if subject == Subject::Host { text.to_ascii_lowercase() } else { text.to_owned() };
         let (text, is_open) = match text.strip_suffix("**") {
             Some(text) => (text, true),
-            None => (text.as_str(), false),
+            None => (text, false),
+        };
+        let literal_of = |text: &str| match subject {
+            Subject::Host => text.to_ascii_lowercase(),
+            Subject::Path | Subject::Value => text.to_owned(),
         };
         let mut pattern = Self { subject, start: Vec::new(), holes: Vec::new(), is_open };
         let mut rest = text;
         while let Some(at) = rest.find(['{', '}', '*']) {
             let (literal, hole) = rest.split_at(at);
-            pattern.last_literal().extend_from_slice(literal.as_bytes());
+            pattern.last_literal().extend_from_slice(literal_of(literal).as_bytes());
             let (name, after) = if let Some(inside) = hole.strip_prefix('{') {
                 let (name, after) = inside.split_once('}').ok_or(PatternError::Braces)?;
                 (Some(name), after)
@@ -122,7 +125,7 @@ impl Pattern {
             pattern.push(name, after)?;
             rest = after;
         }
-        pattern.last_literal().extend_from_slice(rest.as_bytes());
+        pattern.last_literal().extend_from_slice(literal_of(rest).as_bytes());
         if is_open && pattern.holes.last().is_some_and(|hole| hole.literal.is_empty()) {
             return Err(PatternError::Touching);
         }

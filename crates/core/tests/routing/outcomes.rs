@@ -36,6 +36,9 @@ fn a_template_makes_the_target_of_the_key_alone() {
     for authority in ["a.sandbox.test", "80-a.b.sandbox.test", "80-a.sandbox.test.evil", "127.0.0.1"] {
         assert_eq!(decided(config, &to(authority, "/")), "400 missing host", "{authority}");
     }
+    let config =
+        r#"{"key":{"host":"{Id}.Sandbox.test"},"template":{},"target":{"authority":"{Id}.pool.svc:80"}}"#;
+    assert_eq!(decided(config, &to("A.sandbox.test", "/")), "a.pool.svc:80", "the case of a name matters");
     // A client must not be able to write an address.
     let config = r#"{"template":{},"target":{"authority":"{key}:80"}}"#;
     assert_eq!(decided(config, &get("/?client_id=2130706433")), "400 invalid client_id");
