@@ -118,9 +118,13 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// The field whose value is a document of its own, in which a null is meant.
+const FREE: &str = "resolve.body";
+
 /// Finds a null anywhere in a document. serde takes null for an absent field, but nobody writes it on purpose.
 pub fn refuse_null(value: &Value, path: &str) -> Result<(), ConfigError> {
     match value {
+        Value::Array(_) | Value::Object(_) if path == FREE => Ok(()),
         Value::Null => {
             Err(ConfigError::value(path, value, "a value; to use the default, leave the field out"))
         }

@@ -66,13 +66,13 @@ fn the_first_source_that_is_there_counts() {
 #[test]
 fn the_call_carries_parts_in_its_path_its_body_and_its_headers() {
     let config = r#"{"key":{"parts":{"id":{"header":"x-id"},"ns":{"header":"x-ns","default":"prod"}}},
-        "resolve":{"path":"/tenants/{ns}/{id}?v=2","body":{"type":"tenant","n":[1,true,"{id}/{ns}"],"{id}":"\"x"},
+        "resolve":{"path":"/tenants/{ns}/{id}?v=2","body":{"type":"tenant","n":[1,true,null,"{id}/{ns}"],"{id}":"\"x"},
         "headers":{"x-api-key":"secret-{ns}"},"forward_headers":["Authorization"]}}"#;
     let request = with_header(with_header(get("/"), "x-id", "a/b\"é"), "authorization", "Bearer t");
     let call = Bench::new(config).call(&request);
     assert_eq!(call.path, "/tenants/prod/a%2Fb%22%C3%A9?v=2");
     let body: serde_json::Value = serde_json::from_str(&call.body.unwrap()).unwrap();
-    assert_eq!(body, serde_json::json!({"type":"tenant","n":[1,true,"a/b\"é/prod"],"{id}":"\"x"}));
+    assert_eq!(body, serde_json::json!({"type":"tenant","n":[1,true,null,"a/b\"é/prod"],"{id}":"\"x"}));
     let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     assert_eq!(call.headers, [header("x-api-key", "secret-prod"), header("authorization", "Bearer t")]);
     let with_parameter = r#"{"resolve":{"path":"/{key};v=1/shard"}}"#;
