@@ -92,8 +92,12 @@ impl Router {
         Self::compile(config, plugin.plugin, plugin.owned_headers.clone())
     }
 
-    fn compile(config: Config, plugin: u32, mut owned_headers: Vec<Arc<str>>) -> Arc<Self> {
+    fn compile(mut config: Config, plugin: u32, mut owned_headers: Vec<Arc<str>>) -> Arc<Self> {
         let id = config.id();
+        if let Strategy::Resolve(resolve, _) = &mut config.strategy {
+            // A resolver could take a client's value for the plugin's.
+            resolve.call.forward_headers.retain(|name| !owned_headers.iter().any(|owned| **owned == **name));
+        }
         let passes_disabled = config.allow_untouched || !config.picks_by_host();
         let mut own = |name: &Arc<str>| {
             if !owned_headers.contains(name) {
