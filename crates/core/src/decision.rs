@@ -103,7 +103,11 @@ impl Route {
 /// One line for the log.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.host.name)?;
+        match self.host.name.as_str() {
+            // A target of the key alone, or a fixed one.
+            "" => self.host.fmt(f)?,
+            name => f.write_str(name)?,
+        }
         if let Some(total) = self.total {
             write!(f, " (hosts: {total}")?;
             if let Some(size) = self.shard_size {

@@ -39,6 +39,8 @@ fn a_template_makes_the_target_of_the_key_alone() {
     let config =
         r#"{"key":{"host":"{Id}.Sandbox.test"},"template":{},"target":{"authority":"{Id}.pool.svc:80"}}"#;
     assert_eq!(decided(config, &to("A.sandbox.test", "/")), "a.pool.svc:80", "the case of a name matters");
+    let Verdict::Route(route) = Bench::new(config).verdict(&to("A.sandbox.test", "/")) else { panic!() };
+    assert_eq!(route.to_string(), "a.pool.svc:80", "the log says where a request goes");
     // A client must not be able to write an address.
     let config = r#"{"template":{},"target":{"authority":"{key}:80"}}"#;
     assert_eq!(decided(config, &get("/?client_id=2130706433")), "400 invalid client_id");
