@@ -150,6 +150,46 @@ fn a_template_is_the_fallback_of_a_failed_resolver_only() {
 }
 
 #[test]
+fn requests_that_share_a_call_have_fallbacks_of_their_own() {
+    let plugin = json!({
+        "key": { "parts": { "host": { "header": "x-host" }, "tenant": { "header": "x-tenant" } } },
+        "resolve": { "path": "/tenants/{tenant}", "cache": {} },
+        "fallback": { "template": {}, "target": { "authority": "poc-routing-server-{host}:8081" } },
+    });
+    let (env, resolver) =
+        with(plugin, |_, _| FakeResponse::status(500, "").delayed(Duration::from_millis(700)));
+    let env = env.start().unwrap();
+    let ask = |host| {
+        let headers = [("x-tenant", "acme"), ("x-host", host)];
+        env.client().request("GET", "/echo", &headers, b"").unwrap().json().unwrap()["instance"].clone()
+    };
+    let answers = std::thread::scope(|scope| {
+        let asking = ["1", "2"].map(|host| scope.spawn(move || ask(host)));
+        asking.map(|thread| thread.join().unwrap())
+    });
+    assert_eq!(answers, [1, 2].map(|number| json!(env.servers.hostport(number))));
+    assert_eq!(resolver.requests().len(), 1, "the same is sent for both");
+    assert_no_reload(&env);
+}
+
+#[test]
+fn a_call_that_cannot_be_made_leads_to_the_fallback_of_its_request() {
+    let plugin = json!({
+        "key": { "parts": { "host": { "header": "x-host" }, "tenant": { "query": "tenant" } } },
+        "resolve": { "cluster": "nowhere", "path": "/tenants/{tenant}", "cache": {} },
+        "fallback": { "template": {}, "target": { "authority": "poc-routing-server-{host}:8081" } },
+    });
+    let (env, _resolver) = with(plugin, |_, _| FakeResponse::status(500, ""));
+    let env = env.start().unwrap();
+    for host in [1, 2] {
+        let number = host.to_string();
+        let response = env.request("GET", "/echo?tenant=acme", &[("x-host", &number)], b"").unwrap();
+        assert_eq!(response.json().unwrap()["instance"], json!(env.servers.hostport(host)));
+    }
+    assert_no_reload(&env);
+}
+
+#[test]
 fn an_owner_that_moved_is_asked_for_again() {
     let plugin = json!({ "resolve": { "cache": { "ttl": "600s", "drop_on": [421] } } });
     let (env, resolver) =

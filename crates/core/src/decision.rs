@@ -38,7 +38,7 @@ pub struct Call<W> {
     pub headers: Vec<(String, Vec<u8>)>,
     /// How long the response may take.
     pub timeout: Duration,
-    /// The key, if a fallback may need it.
+    /// The key, if the target needs it.
     pub(crate) key: Option<Key<'static>>,
     /// Identifies what is asked, if answers are cached: a second request for the same joins the call.
     pub(crate) digest: Option<Digest>,
@@ -103,7 +103,11 @@ impl Route {
 /// One line for the log.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.host.name)?;
+        match self.host.name.as_str() {
+            // A target of the key alone, or a fixed one.
+            "" => self.host.fmt(f)?,
+            name => f.write_str(name)?,
+        }
         if let Some(total) = self.total {
             write!(f, " (hosts: {total}")?;
             if let Some(size) = self.shard_size {

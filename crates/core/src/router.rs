@@ -93,8 +93,12 @@ impl Router {
         Self::compile(config, plugin.plugin, plugin.owned_headers.clone())
     }
 
-    fn compile(config: Config, plugin: u32, mut owned_headers: Vec<Arc<str>>) -> Arc<Self> {
+    fn compile(mut config: Config, plugin: u32, mut owned_headers: Vec<Arc<str>>) -> Arc<Self> {
         let id = config.id();
+        if let Strategy::Resolve(resolve, _) = &mut config.strategy {
+            // A resolver could take a client's value for the plugin's.
+            resolve.call.forward_headers.retain(|name| !owned_headers.iter().any(|owned| **owned == **name));
+        }
         let passes_disabled = config.allow_untouched || !config.picks_by_host();
         let mut own = |name: &Arc<str>| {
             if !owned_headers.contains(name) {
@@ -270,7 +274,7 @@ impl Router {
     ) -> Verdict {
         worker.recorder.count(Counter::ResolverError);
         let answer = self.settle(worker, call.digest, Err(Rejection::CalloutFailed), now);
-        self.conclude(worker, answer, call.digest, call.key.as_ref(), request, live)
+        self.conclude_later(worker, answer, call.digest, request, live)
     }
 
     /// A call has ended: the verdict on one of the requests that wait.
@@ -281,8 +285,7 @@ impl Router {
         request: &impl Request,
         live: &LiveValues,
     ) -> Verdict {
-        let ResolvedAnswer { answer, key, digest } = resolved;
-        self.conclude(worker, answer.clone(), *digest, key.as_ref(), request, live)
+        self.conclude_later(worker, resolved.answer.clone(), resolved.digest, request, live)
     }
 
     /// The headers of the response to a request that was routed were received.
@@ -427,7 +430,26 @@ impl Router {
         answer
     }
 
-    /// What the resolver's answer means for a request.
+    /// What the resolver's answer means for a request that waited. Its key is read again if a fallback needs it: requests
+    /// that waited for the same call need not have the same key, because what is sent may hold only a part of it.
+    fn conclude_later<W>(
+        &self,
+        worker: &mut Worker<W>,
+        answer: Answer,
+        digest: Option<Digest>,
+        request: &impl Request,
+        live: &LiveValues,
+    ) -> Verdict {
+        let has_fallback = matches!(&self.strategy, Compiled::Resolve(resolve) if resolve.fallback.is_some());
+        if answer.is_ok() || !has_fallback {
+            return self.conclude(worker, answer, digest, None, request, live);
+        }
+        let path = if self.key.needs_path() { request.path().unwrap_or_default() } else { Cow::default() };
+        let key = self.key.extract(&path, |name| request.header(name)).ok();
+        self.conclude(worker, answer, digest, key.as_ref(), request, live)
+    }
+
+    /// What the resolver's answer means for a request. The key is for a fallback.
     pub(crate) fn conclude<W>(
         &self,
         worker: &mut Worker<W>,
@@ -531,6 +553,6 @@ impl<W> Worker<W> {
             Response::Complete { .. } | Response::Failed => Counter::ResolverError,
         });
         let answer = router.settle(self, digest, router.answer(response, key.as_ref()), now);
-        Some(Resolved { router, waiting, answer: ResolvedAnswer { answer, key, digest } })
+        Some(Resolved { router, waiting, answer: ResolvedAnswer { answer, digest } })
     }
 }

@@ -95,6 +95,18 @@ pub struct Values<'v> {
     pub index: Option<&'v str>,
 }
 
+impl Values<'static> {
+    /// The shortest ones.
+    pub const EXAMPLE: Self = Self {
+        key: None,
+        hostport: Some("a:1"),
+        host: Some("a"),
+        port: Some("1"),
+        name: Some("a"),
+        index: Some("1"),
+    };
+}
+
 /// A part of the key does not fit where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfit;

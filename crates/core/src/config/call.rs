@@ -6,7 +6,7 @@ use super::scalar::{Text, is_settable};
 use super::validated::{CacheConfig, CallConfig, ResolveConfig};
 use super::wire;
 use crate::key::KeySource;
-use crate::key::query::{raw_param, split_path};
+use crate::key::query::{has_dot_segment, raw_param, split_path};
 use crate::resolve::answer::{AnswerConfig, Wanted};
 use crate::template::{Fit, Slot, Template};
 use serde_json::Value;
@@ -22,6 +22,10 @@ pub fn resolve(resolve: wire::Resolve, key: &KeySource) -> Result<ResolveConfig>
     let cluster = resolve.cluster.map_or_else(|| "resolver".to_owned(), |cluster| cluster.0);
     let path = resolve.path.map_or_else(|| "/where".to_owned(), |path| path.0);
     let path = template("resolve.path", &path, key, Fit::Encoded)?;
+    if has_dot_segment(&path.example()) {
+        let problem = format!("got \"{}\" with `.` or `..` as a segment", path.example());
+        return Err(ConfigError::new("resolve.path", problem, "a path without them"));
+    }
     let body = resolve.body.map(|body| self::body(&body, "resolve.body", key)).transpose()?;
     let carries = |template: &Option<Template>| template.as_ref().is_some_and(Template::has_part);
     let is_carried = path.has_part() || carries(&body);

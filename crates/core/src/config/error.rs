@@ -77,12 +77,7 @@ fn at<'v>(document: &'v Value, path: &Path) -> &'v Value {
 /// A value as messages show it. Errors are logged, and a secret must not be: neither a secret's own value, nor one of the wrong
 /// type that may hold it.
 pub fn shown_at(path: &str, value: &Value) -> String {
-    let is_within = |inner: &str, outer: &str| {
-        inner
-            .strip_prefix(outer)
-            .is_some_and(|rest| rest.is_empty() || outer.is_empty() || rest.starts_with(['.', '[']))
-    };
-    if !SECRETS.iter().any(|secret| is_within(path, secret) || is_within(secret, path)) {
+    if !is_secret(path) {
         return shown(value);
     }
     let kind = match value {
@@ -94,6 +89,16 @@ pub fn shown_at(path: &str, value: &Value) -> String {
         Value::Object(_) => "an object",
     };
     format!("{kind} that is not shown")
+}
+
+/// Whether the value at a path is a secret, or may hold one.
+pub fn is_secret(path: &str) -> bool {
+    let is_within = |inner: &str, outer: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.is_empty() || outer.is_empty() || rest.starts_with(['.', '[']))
+    };
+    SECRETS.iter().any(|secret| is_within(path, secret) || is_within(secret, path))
 }
 
 /// A text in which nothing ends a line of the log.
@@ -113,9 +118,13 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// The field whose value is a document of its own, in which a null is meant.
+const FREE: &str = "resolve.body";
+
 /// Finds a null anywhere in a document. serde takes null for an absent field, but nobody writes it on purpose.
 pub fn refuse_null(value: &Value, path: &str) -> Result<(), ConfigError> {
     match value {
+        Value::Array(_) | Value::Object(_) if path == FREE => Ok(()),
         Value::Null => {
             Err(ConfigError::value(path, value, "a value; to use the default, leave the field out"))
         }

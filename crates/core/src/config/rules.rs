@@ -1,6 +1,6 @@
 //! Rules that several fields share.
 
-use super::error::{ConfigError, shown_at};
+use super::error::{ConfigError, is_secret, shown_at};
 use super::scalar::Authority;
 use crate::authority::of_cluster;
 use crate::key::KeySource;
@@ -56,6 +56,9 @@ pub fn read_template(
     let value = shown_at(path, &Value::from(text));
     Template::parse(text, slot).map_err(|error| {
         let problem = match error {
+            TemplateError::Unknown(_) if is_secret(path) => {
+                format!("got {value} with an unknown placeholder")
+            }
             TemplateError::Unknown(name) => format!("got {value} with the unknown placeholder {{{name}}}"),
             TemplateError::Unbalanced => format!("got {value} with a brace without its partner"),
         };

@@ -177,11 +177,13 @@ fn agree(config: &Config) -> Result<()> {
         }
     }
     owners(config)?;
+    let is_key_itself = |target: &TargetKind| {
+        target.template().slots().any(|slot| matches!(slot, Slot::Part(_, Fit::Address)))
+    };
     if config.allowed_targets.is_none()
-        && let Some(TargetKind::Authority(template) | TargetKind::DynamicHost(template)) = &config.target
-        && template.slots().any(|slot| matches!(slot, Slot::Part(_, Fit::Address)))
+        && let Some((path, _)) = config.targets().find(|(_, target)| is_key_itself(target))
     {
-        let problem = "is missing beside a target that is the key itself";
+        let problem = format!("is missing beside a `{path}` that is the key itself");
         return Err(ConfigError::new("allowed_targets", problem, "a list of at least one host:port"));
     }
     let rules = |kind: Option<&TargetKind>| TargetRules {
@@ -231,18 +233,25 @@ fn agree(config: &Config) -> Result<()> {
 fn owners(config: &Config) -> Result<()> {
     let Strategy::Resolve(resolve, _) = &config.strategy else { return Ok(()) };
     let mut seen: Vec<(&str, &str)> = Vec::new();
-    let target =
-        config.target.as_ref().and_then(TargetKind::header).map(|name| ("target.header.name", &**name));
     let fields = (resolve.call.headers.iter().map(|(name, _)| ("resolve.headers", name.as_str())))
         .chain(resolve.call.forward_headers.iter().map(|name| ("resolve.forward_headers", name.as_str())))
-        .chain(resolve.answer.set_headers.iter().map(|(name, _)| ("resolve.set_headers", &**name)))
-        .chain(target);
+        .chain(resolve.answer.set_headers.iter().map(|(name, _)| ("resolve.set_headers", &**name)));
+    let twice = |field: String, name: &str, other: &str| {
+        let problem = format!("got \"{name}\", which stands in `{other}` too");
+        Err(ConfigError::new(field, problem, "each header in one of them"))
+    };
     for (field, name) in fields {
         if let Some((other, _)) = seen.iter().find(|(_, known)| *known == name) {
-            let problem = format!("got \"{name}\", which stands in `{other}` too");
-            return Err(ConfigError::new(field, problem, "each header in one of them"));
+            return twice(field.to_owned(), name, other);
         }
         seen.push((field, name));
+    }
+    // The targets may share a header with each other.
+    for (path, target) in config.targets() {
+        let other = target.header().and_then(|name| seen.iter().find(|(_, known)| **known == **name));
+        if let Some((other, name)) = other {
+            return twice(format!("{path}.header.name"), name, other);
+        }
     }
     Ok(())
 }

@@ -62,6 +62,11 @@ impl Config {
     /// Whether a target makes Envoy connect to the host that the request names. A request without its target is then
     /// sent to whatever host the client names.
     pub fn picks_by_host(&self) -> bool {
+        self.targets().any(|(_, target)| target.header().is_none())
+    }
+
+    /// All targets, each with the path of its field.
+    pub fn targets(&self) -> impl Iterator<Item = (&'static str, &TargetKind)> {
         let fallback = match &self.strategy {
             Strategy::Resolve(_, Some(Fallback::Index(_, target) | Fallback::Template(target))) => {
                 Some(target)
@@ -72,11 +77,14 @@ impl Config {
             | Strategy::Template => None,
         };
         let Outcomes { missing_key, not_found, error } = &self.outcomes;
-        let fixed = [missing_key, not_found, error].into_iter().filter_map(|outcome| match outcome {
-            Outcome::Target(target, _) => Some(target),
-            Outcome::Reject(_) | Outcome::Continue => None,
-        });
-        self.target.iter().chain(fallback).chain(fixed).any(|target| target.header().is_none())
+        let targets = [
+            ("target", self.target.as_ref()),
+            ("fallback.target", fallback),
+            ("on_missing_key.target", missing_key.target()),
+            ("on_not_found.target", not_found.target()),
+            ("on_error.target", error.target()),
+        ];
+        targets.into_iter().filter_map(|(path, target)| Some((path, target?)))
     }
 }
 
@@ -244,6 +252,15 @@ pub enum Outcome {
     Continue,
     /// It is sent to this host.
     Target(TargetKind, Arc<Host>),
+}
+
+impl Outcome {
+    fn target(&self) -> Option<&TargetKind> {
+        match self {
+            Self::Target(target, _) => Some(target),
+            Self::Reject(_) | Self::Continue => None,
+        }
+    }
 }
 
 /// The hosts.

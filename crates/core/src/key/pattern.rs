@@ -26,6 +26,15 @@ impl Subject {
             Self::Value => None,
         }
     }
+
+    /// Whether a text may have this byte. A pattern with another one would never match.
+    fn may_have(self, byte: u8) -> bool {
+        match self {
+            Self::Host => !byte.is_ascii_control() && !b" /:?#@[]".contains(&byte),
+            Self::Path => !byte.is_ascii_control() && !b" ?#".contains(&byte),
+            Self::Value => true,
+        }
+    }
 }
 
 /// A compiled pattern.
@@ -61,6 +70,8 @@ pub enum PatternError {
     OpenInside,
     /// No name.
     Nameless,
+    /// A character that no host, or no path without its query, has as it stands.
+    Foreign,
 }
 
 impl fmt::Display for PatternError {
@@ -72,6 +83,7 @@ impl fmt::Display for PatternError {
             Self::Touching => "two of `{name}` and `*` without a text between them",
             Self::OpenInside => "`**` before its end",
             Self::Nameless => "no {name}",
+            Self::Foreign => "a character that is never there",
         })
     }
 }
@@ -89,16 +101,19 @@ impl Pattern {
     /// # Errors
     /// [`PatternError`]
     pub fn parse(text: &str, subject: Subject) -> Result<Self, PatternError> {
-        let text = if subject == Subject::Host { text.to_ascii_lowercase() } else { text.to_owned() };
         let (text, is_open) = match text.strip_suffix("**") {
             Some(text) => (text, true),
-            None => (text.as_str(), false),
+            None => (text, false),
+        };
+        let literal_of = |text: &str| match subject {
+            Subject::Host => text.to_ascii_lowercase(),
+            Subject::Path | Subject::Value => text.to_owned(),
         };
         let mut pattern = Self { subject, start: Vec::new(), holes: Vec::new(), is_open };
         let mut rest = text;
         while let Some(at) = rest.find(['{', '}', '*']) {
             let (literal, hole) = rest.split_at(at);
-            pattern.last_literal().extend_from_slice(literal.as_bytes());
+            pattern.last_literal().extend_from_slice(literal_of(literal).as_bytes());
             let (name, after) = if let Some(inside) = hole.strip_prefix('{') {
                 let (name, after) = inside.split_once('}').ok_or(PatternError::Braces)?;
                 (Some(name), after)
@@ -110,12 +125,15 @@ impl Pattern {
             pattern.push(name, after)?;
             rest = after;
         }
-        pattern.last_literal().extend_from_slice(rest.as_bytes());
+        pattern.last_literal().extend_from_slice(literal_of(rest).as_bytes());
         if is_open && pattern.holes.last().is_some_and(|hole| hole.literal.is_empty()) {
             return Err(PatternError::Touching);
         }
         if pattern.names().next().is_none() {
             return Err(PatternError::Nameless);
+        }
+        if !pattern.literals().all(|literal| literal.iter().all(|byte| subject.may_have(*byte))) {
+            return Err(PatternError::Foreign);
         }
         Ok(pattern)
     }
@@ -144,6 +162,10 @@ impl Pattern {
             Some(hole) => &mut hole.literal,
             None => &mut self.start,
         }
+    }
+
+    fn literals(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.start).chain(self.holes.iter().map(|hole| &hole.literal)).map(Vec::as_slice)
     }
 
     /// The names in their order.

@@ -11,6 +11,13 @@ pub fn split_path(path: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
+/// Whether a path has `.` or `..` as a segment, which a proxy or a server on the way would take for a step. Some servers
+/// cut what follows a semicolon off first.
+pub fn has_dot_segment(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    path.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
+}
+
 /// The value of the first parameter called `name` as it stands in `query`, percent-encoded.
 ///
 /// Names are compared byte for byte without decoding, as the Lua scripts do. A parameter without `=` has an

@@ -41,6 +41,9 @@ pub enum Place {
 /// The longest value of a header that an answer sets, in bytes.
 const MAX_HEADER: usize = 1024;
 
+/// From here on, 2⁵³, a floating-point number may stand for several whole ones. Those that fit into 64 bits are read as such.
+const NOT_EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found<'b> {
@@ -226,6 +229,10 @@ impl<'de: 'b, 'b> Visitor<'de> for Seek<'_, '_, 'b> {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        // A whole number this large may have lost digits: it would be another tenant's.
+        if value.abs() >= NOT_EXACT {
+            return Ok(());
+        }
         self.take(&Scalar::Other(value.to_string()))
     }
 
@@ -324,6 +331,29 @@ mod tests {
             r#"{"a":{"b":"s"}"#,
         ] {
             assert_eq!(read(body), Err("name".into()), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_may_have_lost_digits_is_no_value() {
+        let set_headers = vec![(Arc::from("x-tenant"), place("/t"))];
+        let config = AnswerConfig { set_headers, ..AnswerConfig::default() };
+        let read = |number: &str| {
+            let body = format!(r#"{{"hostport":"a:1","t":{number}}}"#);
+            let found =
+                config.read(body.as_bytes(), Headers::default()).map(|found| found.headers[0].1.clone());
+            found.ok()
+        };
+        assert_eq!(read("18446744073709551615").as_deref(), Some("18446744073709551615"));
+        assert_eq!(read("-1.5").as_deref(), Some("-1.5"));
+        for number in [
+            "18446744073709551616",
+            "-9223372036854775809",
+            "9007199254740993.0",
+            "123456789012345678901",
+            "1e300",
+        ] {
+            assert_eq!(read(number), None, "{number}");
         }
     }
 

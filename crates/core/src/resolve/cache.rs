@@ -2,7 +2,6 @@
 
 use crate::config::CacheConfig;
 use crate::hash::Digest;
-use crate::key::Key;
 use crate::lru::Lru;
 use crate::metrics::Counter;
 use crate::rejection::Rejection;
@@ -18,8 +17,6 @@ pub type Answer = Result<Arc<Host>, Rejection>;
 pub struct ResolvedAnswer {
     /// The decision.
     pub(crate) answer: Answer,
-    /// The key, if it is wanted when the response is there.
-    pub(crate) key: Option<Key<'static>>,
     /// Identifies what was asked, if answers are cached.
     pub(crate) digest: Option<Digest>,
 }

@@ -24,7 +24,7 @@ pub struct Pending<O, W> {
     pub owner: O,
     /// Whose call it is.
     pub caller: Caller,
-    /// The key, if it is wanted when the response is there.
+    /// The key, if the target needs it.
     pub key: Option<Key<'static>>,
     /// Identifies what is asked, if answers are cached: a second request for the same joins the call.
     pub digest: Option<Digest>,

@@ -4,6 +4,7 @@ use super::index::Index;
 use crate::config::{CacheConfig, CallConfig, ResolveConfig};
 use crate::hash::{Digest, Digester};
 use crate::key::Key;
+use crate::key::query::has_dot_segment;
 use crate::rejection::Rejection;
 use crate::request::Request;
 use crate::resolve::answer::{AnswerConfig, Found, Wanted};
@@ -85,7 +86,7 @@ impl Resolve {
 
     /// Whether the key is wanted when the response is there.
     pub fn keeps_key(&self) -> bool {
-        self.fallback.is_some() || self.rules.uses_key()
+        self.rules.uses_key()
     }
 
     /// Whether the key fits into the target.
@@ -114,12 +115,7 @@ impl Resolve {
         let CallConfig { path, params, body, headers, forward_headers } = &self.call;
         let values = Values { key: Some(key), ..Values::default() };
         let mut path = path.render(&values)?;
-        // A proxy or a server on the way would take them for steps.
-        if path
-            .split(['?', '#'])
-            .next()
-            .is_some_and(|path| path.split('/').any(|step| matches!(step, "." | "..")))
-        {
+        if has_dot_segment(&path) {
             return Err(Unfit);
         }
         for (place, start) in params.iter().enumerate() {

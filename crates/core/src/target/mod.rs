@@ -142,9 +142,20 @@ impl TargetRules {
         self.templates().any(Template::has_part)
     }
 
-    /// Whether the parts of a key fit into the target.
+    /// Whether the parts of a key fit into the target, each by itself and together. An answer that is not there yet can only
+    /// make an address longer.
     pub fn fits(&self, key: &Key<'_>) -> bool {
+        let is_address = |template: &Template| {
+            let address = template.render(&Values { key: Some(key), ..Values::EXAMPLE });
+            address.is_ok_and(|text| is_host(&text))
+        };
         self.templates().all(|template| template.fits(key))
+            && match &self.kind {
+                Some(TargetKind::Authority(template) | TargetKind::DynamicHost(template)) => {
+                    !template.has_part() || is_address(template)
+                }
+                Some(TargetKind::Header { .. }) | None => true,
+            }
     }
 
     fn templates(&self) -> impl Iterator<Item = &Template> {
@@ -178,19 +189,19 @@ impl TargetRules {
             None => (None, named.is_none() || self.allow(named.as_ref())),
             Some(TargetKind::Header { name, value }) => {
                 let value = value.render(values)?;
-                let is_allowed = self.allowed.as_ref().is_none_or(|list| list.allow_text(&value));
+                let is_allowed = self.allowed.as_ref().is_none_or(|list| list.allow_text(&value))
+                    && !HostPort::parse(&value).as_ref().is_some_and(is_dangerous);
                 (Some(Target::Header { name: Arc::clone(name), value }), is_allowed)
             }
             Some(TargetKind::Authority(template) | TargetKind::DynamicHost(template)) => {
                 let address = template.render(values)?;
                 let parsed = HostPort::parse(&address);
-                if parsed.is_none()
-                    && template.has_part()
-                    && HostPort::parse(&format!("{address}:80")).is_none()
-                {
+                let with_port = if parsed.is_none() { format!("{address}:80") } else { String::new() };
+                let whole = parsed.or_else(|| HostPort::parse(&with_port));
+                if whole.is_none() && template.has_part() {
                     return Err(Refused::Key);
                 }
-                let is_allowed = self.allow(parsed.as_ref()) && !parsed.as_ref().is_some_and(is_dangerous);
+                let is_allowed = self.allow(parsed.as_ref()) && !whole.as_ref().is_some_and(is_dangerous);
                 let target = match &self.kind {
                     Some(TargetKind::DynamicHost(_)) => dynamic_host(&address, parsed.as_ref()),
                     _ => Target::Authority(address),
@@ -212,6 +223,11 @@ impl TargetRules {
             (Some(allowed), Some(target)) => allowed.allow(target),
         }
     }
+}
+
+/// Whether a text is a host, with or without a port.
+fn is_host(text: &str) -> bool {
+    HostPort::parse(text).is_some() || HostPort::parse(&format!("{text}:80")).is_some()
 }
 
 fn dynamic_host(address: &str, parsed: Option<&HostPort<'_>>) -> Target {

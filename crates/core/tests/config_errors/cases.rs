@@ -398,7 +398,40 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"template":{},"target":{"authority":"{key}"}}"#,
-        "allowed_targets: is missing beside a target that is the key itself; allowed: a list of at least one host:port",
+        "allowed_targets: is missing beside a `target` that is the key itself; allowed: a list of at least one host:port",
+    ),
+    (
+        r#"{"fallback":{"template":{},"target":{"dynamic_host":"{key}"}}}"#,
+        "allowed_targets: is missing beside a `fallback.target` that is the key itself; allowed: a list of at least one host:port",
+    ),
+    (
+        r#"{"fallback":{"index":{"replicas":2},"target":{"authority":"{key}"}}}"#,
+        "allowed_targets: is missing beside a `fallback.target` that is the key itself; allowed: a list of at least one host:port",
+    ),
+    (
+        r#"{"resolve":{"forward_headers":["x-cell"]},
+            "fallback":{"template":{},"target":{"header":{"name":"X-Cell","value":"{key}"}}}}"#,
+        r#"fallback.target.header.name: got "x-cell", which stands in `resolve.forward_headers` too; allowed: each header in one of them"#,
+    ),
+    (
+        r#"{"resolve":{"headers":{"x-cell":"a"}},"on_error":{"target":{"header":{"name":"x-cell","value":"b"}}}}"#,
+        r#"on_error.target.header.name: got "x-cell", which stands in `resolve.headers` too; allowed: each header in one of them"#,
+    ),
+    (
+        r#"{"resolve":{"path":"/a/../where?x=/.."}}"#,
+        r#"resolve.path: got "/a/../where?x=/.." with `.` or `..` as a segment; allowed: a path without them"#,
+    ),
+    (
+        r#"{"resolve":{"headers":{"x-api-key":"a{secret}b"}}}"#,
+        "resolve.headers.x-api-key: got a text that is not shown with an unknown placeholder; allowed: a text, with {key} or without",
+    ),
+    (
+        r#"{"key":{"host":"{key}.a.test:80"},"resolve":{}}"#,
+        r#"key.host: got "{key}.a.test:80" with a character that is never there; allowed: a pattern such as `{key}-*`"#,
+    ),
+    (
+        r#"{"key":{"path":"/a/{key}?b=*"},"resolve":{}}"#,
+        r#"key.path: got "/a/{key}?b=*" with a character that is never there; allowed: a pattern such as `{key}-*`"#,
     ),
     (
         r#"{"key":{"host":"{a}{b}.test"},"template":{},"target":{"authority":"{a}:80"}}"#,

@@ -57,19 +57,26 @@ struct Bench {
     worker: Worker<u32>,
     live: LiveValues,
     now: Time,
-    next: u32,
+    /// The requests so far: a waiting one is known by its place, counted from 1.
+    requests: Vec<Fake>,
 }
 
 impl Bench {
     fn new(config: &str) -> Self {
         let config = config::parse(config.as_bytes()).expect(config).config;
         let (worker, live) = (Worker::new([1, 2, 3]), LiveValues::default());
-        Self { router: Router::new(config, 1), worker, live, now: Time::from_millis(1_000_000), next: 0 }
+        Self {
+            router: Router::new(config, 1),
+            worker,
+            live,
+            now: Time::from_millis(1_000_000),
+            requests: Vec::new(),
+        }
     }
 
     fn decide(&mut self, request: &Fake) -> Decision<u32> {
-        self.next += 1;
-        let waiting = self.next;
+        self.requests.push(request.clone());
+        let waiting = self.requests.len() as u32;
         self.router.on_request(&mut self.worker, request, &self.live, self.now, || waiting)
     }
 
@@ -102,10 +109,11 @@ impl Bench {
 
     fn respond_by(&mut self, token: u32, response: Response<'_>) -> Vec<(u32, String)> {
         let resolved = self.worker.on_response(token, response, self.now).expect("a known token");
-        let verdict = |worker: &mut Worker<u32>| {
-            resolved.router.on_resolved(worker, &resolved.answer, &Fake::default(), &self.live)
+        let mut verdict = |waiting: u32| {
+            let request = &self.requests[waiting as usize - 1];
+            resolved.router.on_resolved(&mut self.worker, &resolved.answer, request, &self.live)
         };
-        resolved.waiting.iter().map(|waiting| (*waiting, shown(verdict(&mut self.worker)))).collect()
+        resolved.waiting.iter().map(|waiting| (*waiting, shown(verdict(*waiting)))).collect()
     }
 
     fn counted(&mut self) -> Vec<Counter> {

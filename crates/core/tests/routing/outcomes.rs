@@ -36,6 +36,11 @@ fn a_template_makes_the_target_of_the_key_alone() {
     for authority in ["a.sandbox.test", "80-a.b.sandbox.test", "80-a.sandbox.test.evil", "127.0.0.1"] {
         assert_eq!(decided(config, &to(authority, "/")), "400 missing host", "{authority}");
     }
+    let config =
+        r#"{"key":{"host":"{Id}.Sandbox.test"},"template":{},"target":{"authority":"{Id}.pool.svc:80"}}"#;
+    assert_eq!(decided(config, &to("A.sandbox.test", "/")), "a.pool.svc:80", "the case of a name matters");
+    let Verdict::Route(route) = Bench::new(config).verdict(&to("A.sandbox.test", "/")) else { panic!() };
+    assert_eq!(route.to_string(), "a.pool.svc:80", "the log says where a request goes");
     // A client must not be able to write an address.
     let config = r#"{"template":{},"target":{"authority":"{key}:80"}}"#;
     assert_eq!(decided(config, &get("/?client_id=2130706433")), "400 invalid client_id");
@@ -63,15 +68,17 @@ fn the_first_source_that_is_there_counts() {
 #[test]
 fn the_call_carries_parts_in_its_path_its_body_and_its_headers() {
     let config = r#"{"key":{"parts":{"id":{"header":"x-id"},"ns":{"header":"x-ns","default":"prod"}}},
-        "resolve":{"path":"/tenants/{ns}/{id}?v=2","body":{"type":"tenant","n":[1,true,"{id}/{ns}"],"{id}":"\"x"},
+        "resolve":{"path":"/tenants/{ns}/{id}?v=2","body":{"type":"tenant","n":[1,true,null,"{id}/{ns}"],"{id}":"\"x"},
         "headers":{"x-api-key":"secret-{ns}"},"forward_headers":["Authorization"]}}"#;
     let request = with_header(with_header(get("/"), "x-id", "a/b\"é"), "authorization", "Bearer t");
     let call = Bench::new(config).call(&request);
     assert_eq!(call.path, "/tenants/prod/a%2Fb%22%C3%A9?v=2");
     let body: serde_json::Value = serde_json::from_str(&call.body.unwrap()).unwrap();
-    assert_eq!(body, serde_json::json!({"type":"tenant","n":[1,true,"a/b\"é/prod"],"{id}":"\"x"}));
+    assert_eq!(body, serde_json::json!({"type":"tenant","n":[1,true,null,"a/b\"é/prod"],"{id}":"\"x"}));
     let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     assert_eq!(call.headers, [header("x-api-key", "secret-prod"), header("authorization", "Bearer t")]);
+    let with_parameter = r#"{"resolve":{"path":"/{key};v=1/shard"}}"#;
+    assert_eq!(decided(with_parameter, &get("/?client_id=..")), "400 invalid client_id");
     for (name, value, at) in [("x-id", "..", "x-id"), ("x-id", ".", "x-id"), ("x-ns", "a b", "x-id")] {
         let request = with_header(with_header(get("/"), "x-id", "1"), name, value);
         assert_eq!(decided(config, &request), format!("400 invalid {at}"), "{name}: {value}");
@@ -114,6 +121,56 @@ fn a_target_of_key_and_answer_belongs_to_its_key() {
     assert_eq!(bench.respond(2, 200, "pool"), [(2, "pool-b:80".to_owned())]);
     assert_eq!(shown(bench.verdict(&request("a"))), "pool-a:80");
     assert_eq!(shown(bench.verdict(&request("a.b"))), "400 invalid x-id", "found before anything is called");
+}
+
+#[test]
+fn nobody_but_the_operator_chooses_an_address_of_the_proxys_own_machine() {
+    let config =
+        r#"{"resolve":{"answer":{"name":"text"}},"target":{"header":{"name":"x-dst","value":"{name}:81"}}}"#;
+    for (config, expected) in [
+        (config.to_owned(), "502 target not allowed"),
+        (config.replace("\"target\"", r#""allowed_targets":["127.0.0.1"],"target""#), "x-dst: 127.0.0.1:81"),
+    ] {
+        let mut bench = Bench::new(&config);
+        bench.send(&get("/?client_id=1"), 1);
+        assert_eq!(bench.respond(1, 200, "127.0.0.1"), [(1, expected.to_owned())]);
+    }
+    let config = r#"{"template":{},"target":{"header":{"name":"x-dst","value":"{key}:81"}}}"#;
+    assert_eq!(decided(config, &get("/?client_id=169.254.169.254")), "502 target not allowed");
+    assert_eq!(decided(config, &get("/?client_id=10.0.0.1")), "x-dst: 10.0.0.1:81");
+    let without_port = r#"{"key":{"query":"id","match":"{a}-{b}-{c}-{d}"},"template":{},
+        "target":{"dynamic_host":"{a}.{b}.{c}.{d}"}}"#;
+    assert_eq!(decided(without_port, &get("/?id=127-0-0-1")), "502 target not allowed");
+    assert_eq!(decided(without_port, &get("/?id=10-0-0-1")), "10.0.0.1 ");
+}
+
+#[test]
+fn parts_that_do_not_fit_together_are_found_before_anything_is_called() {
+    let long = "x".repeat(40);
+    let config =
+        r#"{"key":{"query":"id","match":"{a}.{b}"},"resolve":{"answer":{"host":"text"}},"target":TARGET}"#;
+    for (target, fits, unfit) in [
+        (r#"{"authority":"{a}-{b}.{host}:80"}"#, format!("{long}.x"), format!("{long}.{long}")),
+        (r#"{"dynamic_host":"{host}:{a}{b}"}"#, "808.1".to_owned(), "65535.1".to_owned()),
+    ] {
+        let config = config.replace("TARGET", target);
+        assert!(matches!(Bench::new(&config).decide(&get(&format!("/?id={fits}"))), Decision::Call(_)));
+        assert_eq!(decided(&config, &get(&format!("/?id={unfit}"))), "400 invalid id");
+    }
+}
+
+#[test]
+fn requests_that_share_a_call_have_fallbacks_of_their_own() {
+    let config = r#"{"key":{"parts":{"id":{"header":"x-id"},"ns":{"header":"x-ns"}}},
+        "resolve":{"path":"/{id}","cache":{}},"fallback":{"template":{},"target":{"authority":"{id}.{ns}:80"}}}"#;
+    let mut bench = Bench::new(config);
+    let request = |ns| with_header(with_header(get("/"), "x-id", "a"), "x-ns", ns);
+    bench.send(&request("b"), 1);
+    assert!(matches!(bench.decide(&request("c")), Decision::Wait), "the same is sent for both");
+    assert!(matches!(bench.decide(&request("d_")), Decision::Wait), "unfit for the fallback alone");
+    let unfit = "502 resolver returned 500".to_owned();
+    assert_eq!(bench.respond(1, 500, ""), [(1, "a.b:80".to_owned()), (2, "a.c:80".to_owned()), (3, unfit)]);
+    assert_eq!(shown(bench.verdict(&request("e"))), "a.e:80", "out of the cache");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Configurations that routes bring along.
 
-use crate::{Bench, Fake, get, shown};
+use crate::{Bench, Fake, get, shown, with_header};
 use pinroute_core::decision::Decision;
 use pinroute_core::rejection::Rejection;
 use pinroute_core::request::Property;
@@ -99,6 +99,13 @@ fn what_the_plugin_owns_its_routes_own_too() {
     let owned: Vec<&str> = router.owned_headers().iter().map(|name| &**name).collect();
     let of_plugin = ["x-shard-assignment", "x-shard-config", "x-target-host", "x-target-cluster"];
     assert_eq!(owned, [&of_plugin[..], &["x-owner"]].concat());
+
+    let config = r#"{"resolve":{"forward_headers":["x-target-cluster","x-user"]}}"#;
+    let request = with_json(get("/?client_id=1"), Property::RouteMetadata, "pinroute", config);
+    let request = with_header(with_header(request, "x-target-cluster", "forged"), "x-user", "7");
+    let mut bench = Bench::new("{}");
+    bench.router = routes.router(&request, &plugin).unwrap().unwrap();
+    assert_eq!(bench.call(&request).headers, [("x-user".to_owned(), b"7".to_vec())]);
 }
 
 #[test]
