@@ -19,7 +19,7 @@ mod tests {
     fn help_lists_the_commands_and_has_an_example() {
         let output = pinroute(&["--help"]);
         let help = String::from_utf8(output.stdout).unwrap();
-        assert!(help.contains("\n  server ") && help.contains("\nExample: "), "{help}");
+        assert!(help.contains("\n  server ") && help.contains("\nExamples:"), "{help}");
         assert!(output.status.success());
     }
 

@@ -1,0 +1,166 @@
+//! `pinroute check`, `explain`, `preview` and `schema` as users run them.
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Output, Stdio};
+
+    use serde_json::Value;
+
+    const NOW: &str = "key: { header: x-id }\nshuffle_shard: { total_hosts: 8, shard_size: 2 }\n";
+    const NEXT: &str = "key: { header: x-id }\nshuffle_shard: { total_hosts: 9, shard_size: 2 }\n";
+
+    /// Runs the command in a folder with the files `now.yaml`, `next.yaml` and `bad.yaml`, with this standard input.
+    fn pinroute(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("now.yaml", NOW), ("next.yaml", NEXT), ("bad.yaml", "index:\n  replicas: 0\n")]
+        {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let mut child = Command::new(env!("CARGO_BIN_EXE_pinroute"))
+            .env_clear()
+            .envs(environment.iter().copied())
+            .current_dir(folder.path())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_owned();
+        // A command that refuses its options does not read its input.
+        let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+        let output = child.wait_with_output().unwrap();
+        let _ = writer.join().unwrap();
+        output
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    fn json(output: &Output) -> Value {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn keys(count: u32) -> String {
+        (0..count).map(|number| format!("tenant-{number}\n")).collect()
+    }
+
+    #[test]
+    fn check_exits_with_1_on_a_mistake_and_names_its_line() {
+        let good = pinroute(&["check", "now.yaml"], &[], "");
+        assert!(good.status.success());
+        assert_eq!(
+            text(&good.stdout),
+            "now.yaml: ok: key x-id, shuffle shards of 2 out of 8 hosts numbered from 0\n"
+        );
+        let bad = pinroute(&["check", "bad.yaml"], &[], "");
+        assert_eq!(bad.status.code(), Some(1));
+        let expected = "bad.yaml:2: error: index.replicas: got 0; allowed: a whole number from 1 to 65536\n";
+        assert_eq!(text(&bad.stdout), expected);
+        let report = pinroute(&["check", "bad.yaml", "--json"], &[], "");
+        let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+        assert_eq!(
+            (&report["ok"], &report["configurations"][0]["error"]["line"]),
+            (&false.into(), &2.into())
+        );
+        let stdin = pinroute(&["check", "-"], &[], r#"{"keys":1}"#);
+        assert_eq!(stdin.status.code(), Some(1));
+        assert!(text(&stdin.stdout).starts_with("-:1: error: keys: unknown field"));
+    }
+
+    #[test]
+    fn explain_answers_where_a_tenant_goes_and_who_shares_its_shard() {
+        let arguments =
+            ["explain", "--config", "now.yaml", "--key", "tenant-1", "--path", "/x", "--keys", "-", "--json"];
+        let report = json(&pinroute(&arguments, &[], &keys(1000)));
+        assert_eq!(report["total_hosts"], serde_json::json!({ "value": 8, "source": "plugin" }));
+        let shard = report["shard"].as_array().unwrap();
+        assert!(shard.len() == 2 && shard.contains(&report["host"]), "{report}");
+        assert_eq!(report["sharing"]["keys"], 999);
+        let text = text(&pinroute(&arguments[..9], &[], &keys(1000)).stdout);
+        assert!(
+            text.contains("Of 999 other keys") && text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn options_are_environment_variables_too() {
+        let environment =
+            [("PINROUTE_CONFIG", "now.yaml"), ("PINROUTE_KEY", "tenant-1"), ("PINROUTE_JSON", "true")];
+        let report = json(&pinroute(&["explain"], &environment, ""));
+        assert_eq!(report["key"], "tenant-1");
+    }
+
+    #[test]
+    fn preview_counts_who_moves_within_the_error_of_sampling() {
+        let arguments = ["preview", "--from", "now.yaml", "--to", "next.yaml", "--keys", "-", "--json"];
+        let report = json(&pinroute(&arguments, &[], &keys(100_000)));
+        let [keys, moved, expected] =
+            ["keys", "moved", "expected"].map(|name| report[name].as_f64().unwrap());
+        assert!((expected - keys * 2.0 / 9.0).abs() < 1e-6, "{report}");
+        assert!((moved - expected).abs() < 5.0 * (keys * 2.0 / 9.0 * 7.0 / 9.0).sqrt(), "{report}");
+        let text = text(&pinroute(&arguments[..7], &[], "a\nb\n").stdout);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_answered_exits_with_1_and_says_why() {
+        for (arguments, message) in [
+            (&["check", "none.yaml"][..], "cannot read none.yaml"),
+            (&["explain", "--config", "bad.yaml", "--key", "a"], "bad.yaml: index.replicas: got 0"),
+            (
+                &["explain", "--config", "now.yaml", "--part", "x=1"],
+                "no part `x`; the parts of the key are: key",
+            ),
+            (
+                &["explain", "--config", "now.yaml", "--key", "a", "--set", "membership.total_hosts=3"],
+                "no `membership`",
+            ),
+            (&["explain", "--config", "now.yaml", "--key", "a", "--name", "x"], "no configuration `x`"),
+            (&["preview", "--from", "now.yaml", "--to", "next.yaml", "--keys", "-"], "no key was read"),
+        ] {
+            let output = pinroute(arguments, &[], "");
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+            assert!(text(&output.stderr).contains(message), "{arguments:?}: {}", text(&output.stderr));
+        }
+    }
+
+    #[test]
+    fn wrong_options_exit_with_2() {
+        for arguments in [
+            &["check"][..],
+            &["explain", "--key", "a"],
+            &["explain", "--config", "now.yaml", "--set", "x"],
+            &["explain", "--config", "now.yaml", "--part", "x"],
+            &["preview", "--from", "now.yaml"],
+            &["schema", "--yaml"],
+        ] {
+            assert_eq!(pinroute(arguments, &[], "").status.code(), Some(2), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn the_schemas_are_those_of_the_documentation() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/");
+        for (arguments, file) in
+            [(&["schema"][..], "pinroute.schema.json"), (&["schema", "--envoy"], "envoy.schema.json")]
+        {
+            let written = std::fs::read_to_string(format!("{docs}{file}")).unwrap();
+            assert_eq!(text(&pinroute(arguments, &[], "").stdout), written, "{file}");
+        }
+    }
+
+    #[test]
+    fn every_help_has_an_example() {
+        for command in ["check", "explain", "preview", "schema"] {
+            let output = pinroute(&[command, "--help"], &[], "");
+            assert!(text(&output.stdout).contains(&format!("pinroute {command}")) && output.status.success());
+            assert!(text(&output.stdout).contains("Example"), "{command}");
+        }
+    }
+}
