@@ -254,6 +254,31 @@ fn the_reference_has_every_option_and_no_other() {
 fn the_schema_is_that_of_the_code() {
     let written: Value = serde_json::from_str(&read("docs/pinroute.schema.json")).unwrap();
     assert!(written == config::schema(), "docs/pinroute.schema.json is outdated: run `cargo xtask schema`");
+    let written: Value = serde_json::from_str(&read("docs/envoy.schema.json")).unwrap();
+    assert!(
+        written == config::envoy_schema(),
+        "docs/envoy.schema.json is outdated: run `cargo xtask schema`"
+    );
+}
+
+/// A shipped configuration is an example to follow.
+#[test]
+fn shipped_configurations_are_neither_wrong_nor_unwise() {
+    let (mut checked, schema) = (0, "docs/envoy.schema.json");
+    for path in ["envoy", "envoy/recipes"].iter().flat_map(|folder| files(folder, "yaml")) {
+        let text = read(&path);
+        let report = match pinroute_inspect::check::check(&path, text.as_bytes()) {
+            Err(pinroute_inspect::ReadError::NoFilter) if path.contains("lua") => continue,
+            report => report.expect(&path),
+        };
+        checked += 1;
+        let has_warnings = report.configurations.iter().any(|found| !found.warnings.is_empty());
+        assert!(report.ok && !has_warnings, "{report}");
+        let up = "../".repeat(path.matches('/').count());
+        let line = format!("# yaml-language-server: $schema={up}{schema}\n");
+        assert!(text.starts_with(&line), "{path}: its first line is not {line}");
+    }
+    assert!(checked > 10 && project_root().join(schema).exists());
 }
 
 #[test]
@@ -320,8 +345,12 @@ fn metrics_and_variables_are_those_of_the_code() {
     let metrics: BTreeSet<_> = counters.chain(Gauge::ALL.map(|gauge| gauge.name().to_owned())).collect();
     assert_eq!(first_column("docs/operations.md", "metric"), metrics);
 
-    let variables = SERVER_VARIABLES.iter().flat_map(|path| variables(path)).collect();
-    assert_eq!(first_column("docs/server.md", "variable"), variables);
+    let of_server = SERVER_VARIABLES.iter().flat_map(|path| variables(path)).collect();
+    assert_eq!(first_column("docs/server.md", "variable"), of_server);
+    let documented = first_column("docs/command-line.md", "variable");
+    let documented: BTreeSet<_> =
+        documented.iter().flat_map(|names| names.split("`, `")).map(str::to_owned).collect();
+    assert_eq!(documented, variables("crates/cli/src/inspect.rs"));
 }
 
 /// Lines, without those that are comments.

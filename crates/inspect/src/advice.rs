@@ -2,6 +2,7 @@
 
 use pinroute_core::config::{Config, Fallback, Hosts, Outcome, Outcomes, PluginConfig, Strategy};
 use pinroute_core::shard::Algorithm;
+use pinroute_core::target::TargetKind;
 
 use crate::found::{Parsed, Route};
 
@@ -54,6 +55,16 @@ pub fn advice(parsed: &Parsed, routes: &[Route]) -> Vec<Advice> {
             add(path, message.to_owned());
         }
     }
+    for (path, target) in other_targets(config) {
+        if let Some(header) = target.header()
+            && config.target.as_ref().and_then(TargetKind::header) != Some(header)
+        {
+            let message = format!(
+                "sets the header {header}, which is not that of the main target: the route may not read it"
+            );
+            add(path, message);
+        }
+    }
     if config.allow_untouched && !config.picks_by_host() {
         add(
             "allow_untouched",
@@ -87,6 +98,19 @@ pub fn advice(parsed: &Parsed, routes: &[Route]) -> Vec<Advice> {
 fn outcomes(config: &Config) -> [(&'static str, &Outcome); 3] {
     let Outcomes { missing_key, not_found, error } = &config.outcomes;
     [("on_missing_key", missing_key), ("on_not_found", not_found), ("on_error", error)]
+}
+
+/// The targets of the fallback and of the outcomes.
+fn other_targets(config: &Config) -> impl Iterator<Item = (&'static str, &TargetKind)> {
+    let fallback = match &config.strategy {
+        Strategy::Resolve(_, Some(Fallback::Index(_, target) | Fallback::Template(target))) => Some(target),
+        _ => None,
+    };
+    let outcomes = outcomes(config).into_iter().filter_map(|(path, outcome)| match outcome {
+        Outcome::Target(target, _) => Some((path, target)),
+        Outcome::Reject(_) | Outcome::Continue => None,
+    });
+    fallback.map(|target| ("fallback", target)).into_iter().chain(outcomes)
 }
 
 /// Whether a decision depends on a number that may have a live value.

@@ -173,6 +173,11 @@ fn what_is_unwise_is_said() {
     let mut untouched = with("allow_untouched", json!(true));
     untouched["on_missing_key"] = json!("continue");
     assert_eq!(warnings(untouched, route("/")), ["on_missing_key"]);
+    let header = |name: &str| json!({ "target": { "header": { "name": name, "value": "x" } } });
+    assert_eq!(warnings(with("on_error", header("x-shard")), route("/")), ["on_error"]);
+    let mut same = with("on_error", header("x-shard"));
+    same["target"] = json!({ "header": { "name": "x-shard", "value": "s_{index}" } });
+    assert_eq!(warnings(same, route("/")), [""; 0]);
     let lua = json!({ "shuffle_shard": { "algorithm": "lua_djb2", "shard_size": 8 } });
     assert_eq!(warnings(lua, route("/")), ["shuffle_shard.algorithm", "shuffle_shard.shard_size"]);
     let forwarded = json!({
