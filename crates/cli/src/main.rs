@@ -2,6 +2,7 @@
 //!
 //! This crate reads options and starts what they describe; the work is done in a library for each service.
 
+mod client;
 mod logging;
 mod server;
 
@@ -27,6 +28,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Server(server::Arguments),
+    Client(client::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -38,10 +40,11 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = match cli.command {
-        Command::Server(arguments) => arguments.run(),
+        Command::Server(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),
+        Command::Client(arguments) => arguments.run(),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // If standard error is closed, the exit code still reports the failure.
             let _ = writeln!(std::io::stderr(), "pinroute: {error:#}");
