@@ -15,7 +15,7 @@ use crate::options::BaseUrl;
 /// No response of the contract comes close.
 const BODY_LIMIT: usize = 64 << 10;
 /// Of the text of an error response.
-const TEXT_LIMIT: usize = 120;
+const TEXT_LIMIT: usize = 200;
 
 /// Why a call failed, in few words that are the same for the same reason: causes are counted.
 #[derive(Debug, thiserror::Error)]
