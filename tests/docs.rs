@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// Sources that pages are compared with.
 const SERVER_VARIABLES: [&str; 2] = ["crates/cli/src/server.rs", "crates/cli/src/logging.rs"];
+const CLIENT_VARIABLES: &str = "crates/cli/src/client.rs";
 const DEMO: &str = "xtask/src/demo.rs";
 
 /// The most bytes the README may have: a stranger reads it in five minutes.
@@ -351,6 +352,7 @@ fn metrics_and_variables_are_those_of_the_code() {
     let documented: BTreeSet<_> =
         documented.iter().flat_map(|names| names.split("`, `")).map(str::to_owned).collect();
     assert_eq!(documented, variables("crates/cli/src/inspect.rs"));
+    assert_eq!(first_column("docs/client.md", "variable"), variables(CLIENT_VARIABLES));
 }
 
 /// Lines, without those that are comments.

@@ -1,5 +1,6 @@
 //! `index`: the same host that the resolver would return, without a resolver call; and each kind of target.
 
+use crate::client::assert_right;
 use crate::{hostport, one_route, with_resolver};
 use pinroute_core::key::percent::decode_form;
 use pinroute_core::mode::IndexMode;
@@ -18,11 +19,7 @@ fn the_filter_and_the_resolver_agree() {
             "target": { "authority": "poc-routing-server-{index}:8081" },
         }));
         let env = env.start().unwrap();
-        for id in IDS {
-            let resolved = env.get(&format!("/where?client_id={id}")).unwrap().json().unwrap();
-            let landed = env.get(&format!("/join?client_id={id}")).unwrap().json().unwrap();
-            assert_eq!(resolved["hostport"], landed["assigned"], "{mode} {id}");
-        }
+        assert_right(&env, IDS);
         assert_eq!(env.envoy.stat("wasmcustom.pinroute_resolver.ok").unwrap(), 0, "no resolver call");
     }
 }

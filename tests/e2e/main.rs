@@ -4,6 +4,7 @@
 mod answers;
 mod authority;
 mod cache;
+mod client;
 mod configuration;
 mod explain;
 mod hostcalls;

@@ -110,6 +110,7 @@ The demo is running. In another terminal:
   curl 'http://{LISTEN}/join?client_id=123'     # lands exactly there, every time
   curl 'http://{LISTEN}/join'                   # refused: no client_id
   curl -s 'http://{ADMIN}/stats?filter=pinroute'  # what the filter counted
+  target/debug/pinroute client --url http://{LISTEN}  # checks that every request reaches its owner
 
 Shuffle sharding, 2 of 8 servers for each customer:
 

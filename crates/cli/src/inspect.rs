@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use pinroute_inspect::explain::Question;
 use pinroute_inspect::{Live, SetValue, Subject};
 use serde::Serialize;
@@ -26,7 +27,7 @@ pub struct Check {
     file: PathBuf,
 
     /// Print JSON.
-    #[arg(long, env = "PINROUTE_JSON")]
+    #[arg(long, env = "PINROUTE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }
 
@@ -67,7 +68,7 @@ pub struct Explain {
     key: Option<std::ffi::OsString>,
 
     /// A part of the key, as NAME=VALUE; may be repeated.
-    #[arg(long, env = "PINROUTE_PART", value_name = "NAME=VALUE", value_parser = pair('='), value_delimiter = None)]
+    #[arg(long, env = "PINROUTE_PART", value_name = "NAME=VALUE", value_parser = pair('='))]
     part: Vec<(String, String)>,
 
     /// The path of the request with its query; by it, hosts of a shard are picked. If unset, path_prefix or /.
@@ -91,7 +92,7 @@ pub struct Explain {
     set: Vec<SetValue>,
 
     /// Print JSON.
-    #[arg(long, env = "PINROUTE_JSON")]
+    #[arg(long, env = "PINROUTE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }
 
@@ -148,7 +149,7 @@ pub struct Preview {
     to_runtime: Option<PathBuf>,
 
     /// Print JSON.
-    #[arg(long, env = "PINROUTE_JSON")]
+    #[arg(long, env = "PINROUTE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }
 
@@ -172,7 +173,7 @@ impl Preview {
 #[command(after_help = "Example: pinroute schema > pinroute.schema.json")]
 pub struct Schema {
     /// Print the schema of Envoy configurations with pinroute filters in them, which editors use.
-    #[arg(long, env = "PINROUTE_ENVOY")]
+    #[arg(long, env = "PINROUTE_ENVOY", value_parser = BoolishValueParser::new())]
     envoy: bool,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! This crate reads options and starts what they describe; the work is done in a library for each service.
 
+mod client;
 mod inspect;
 mod logging;
 mod server;
@@ -32,6 +33,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Server(server::Arguments),
+    Client(client::Arguments),
     Check(inspect::Check),
     Explain(Box<inspect::Explain>),
     Preview(inspect::Preview),
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Server(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),
+        Command::Client(arguments) => arguments.run(),
         Command::Check(arguments) => arguments.run(),
         Command::Explain(arguments) => arguments.run(),
         Command::Preview(arguments) => arguments.run(),

@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn options_are_environment_variables_too() {
         let environment =
-            [("PINROUTE_CONFIG", "now.yaml"), ("PINROUTE_KEY", "tenant-1"), ("PINROUTE_JSON", "true")];
+            [("PINROUTE_CONFIG", "now.yaml"), ("PINROUTE_KEY", "tenant-1"), ("PINROUTE_JSON", "1")];
         let report = json(&pinroute(&["explain"], &environment, ""));
         assert_eq!(report["key"], "tenant-1");
     }

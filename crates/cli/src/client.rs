@@ -1,0 +1,174 @@
+//! `pinroute client`: its options, its progress bar and its exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use indicatif::{ProgressBar, ProgressStyle};
+use pinroute_client::{BaseUrl, Options, Progress, Rate};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Steps of the progress bar.
+const STEPS: u64 = 1000;
+
+/// Check that every request reaches the host that owns it, and measure.
+///
+/// For each client id, asks /where for the owner, calls /join, and compares the host that answers. Two hosts are the
+/// same if their first labels and ports are. Each option is also an environment variable; an empty one counts as
+/// unset.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exit codes:
+  0  there was a request, and all reached their owners
+  1  a request was misrouted or failed, or there was none
+  2  the command line is wrong
+
+Ctrl-C ends the run, and prints what it found so far.
+
+Examples:
+  pinroute client --url http://127.0.0.1:10000
+  pinroute client --url http://127.0.0.1:10000 --rate 200 --duration 60s --json")]
+pub struct Arguments {
+    /// Where Envoy listens: http://HOST:PORT.
+    #[arg(long, env = "PINROUTE_URL")]
+    url: BaseUrl,
+
+    /// Number of client ids: 1, 2, 3, …
+    #[arg(long, env = "PINROUTE_CLIENTS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    clients: u32,
+
+    /// Requests in flight at most.
+    #[arg(long, env = "PINROUTE_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: u16,
+
+    /// Requests to start per second, in all. Then latency counts from the time a request was due, so that a slow
+    /// server cannot hide by delaying the next one. If unset, as many as there can be.
+    #[arg(long, env = "PINROUTE_RATE")]
+    rate: Option<Rate>,
+
+    /// How long to start requests, such as 60s; if unset, until each client had one.
+    #[arg(long, env = "PINROUTE_DURATION", value_parser = duration)]
+    duration: Option<Duration>,
+
+    /// How long one response may take.
+    #[arg(long, env = "PINROUTE_TIMEOUT", default_value = "5s", value_parser = duration)]
+    timeout: Duration,
+
+    /// Print the result as JSON.
+    #[arg(long, env = "PINROUTE_JSON", value_parser = BoolishValueParser::new())]
+    json: bool,
+}
+
+impl Arguments {
+    /// Makes the requests, and prints what came of them.
+    pub fn run(self) -> Result<ExitCode> {
+        let json = self.json;
+        let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
+        let report = runtime.block_on(async {
+            // Before the first request, so that a signal cannot end the process without a result.
+            let (mut interrupt, mut terminate) =
+                (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+            let stop = async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            };
+            let bar = bar()?;
+            let report = pinroute_client::run(self.options(), |progress| show(&bar, progress), stop).await;
+            bar.finish_and_clear();
+            anyhow::Ok(report?)
+        })?;
+        let text = if json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
+        writeln!(std::io::stdout(), "{text}").context("cannot print the result")?;
+        Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn options(self) -> Options {
+        Options {
+            url: self.url,
+            clients: (1..=self.clients).map(|id| id.to_string()).collect(),
+            concurrency: self.concurrency.into(),
+            rate: self.rate,
+            duration: self.duration,
+            timeout: self.timeout,
+        }
+    }
+}
+
+/// On standard error, if that is a terminal.
+fn bar() -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}")?;
+    Ok(ProgressBar::new(STEPS).with_style(style))
+}
+
+fn show(bar: &ProgressBar, progress: Progress) {
+    if bar.is_hidden() {
+        return;
+    }
+    bar.set_position((progress.fraction * STEPS as f64) as u64);
+    let Progress { requests, misrouted, failed, .. } = progress;
+    bar.set_message(format!("{requests} requests, {misrouted} misrouted, {failed} failed"));
+}
+
+/// Reads `60s`, `0.5s`, `250ms`, `5m` or `1h`.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    const EXPECTED: &str = "not a duration such as 60s, 250ms or 5m, of at least 1ms and at most 24h";
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let read = |(unit, seconds): (&str, f64)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * seconds);
+    let seconds = units.into_iter().find_map(read).filter(|seconds| (0.001..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or(EXPECTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn read(options: &[&str]) -> Result<Arguments, clap::Error> {
+        let line = [&["client", "--url=http://a:1"], options].concat();
+        Line::try_parse_from(line).map(|line| line.arguments)
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let options = read(&[]).unwrap().options();
+        assert_eq!((options.clients.len(), options.concurrency), (1000, 16));
+        assert_eq!((options.rate, options.duration), (None, None));
+        assert_eq!(options.timeout, Duration::from_secs(5));
+        assert_eq!(options.clients.last().unwrap(), "1000");
+    }
+
+    #[test]
+    fn a_duration_has_a_unit() {
+        for (text, millis) in
+            [("60s", 60_000), ("0.5s", 500), ("250ms", 250), ("5m", 300_000), ("1h", 3_600_000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["60", "", "s", "-1s", "0s", "NaNs", "infs", "25h", "1 d"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_refused() {
+        for option in ["--clients=0", "--concurrency=0", "--rate=0", "--duration=60", "--timeout=0s"] {
+            let error = read(&[option]).err().unwrap();
+            let (name, value) = option.split_once('=').unwrap();
+            let expected = format!("error: invalid value '{value}' for '{name} <");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}
