@@ -1,6 +1,7 @@
 //! The client that checks where requests land, through a real Envoy to real servers.
 
 use pinroute_client::{Options, Progress, Report, run};
+use pinroute_core::mode::IndexMode;
 use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::eventually;
 use std::future::pending;
@@ -98,4 +99,22 @@ fn the_failures_of_a_killed_server_and_its_recovery_are_reported() {
     assert!(outage.first_failure_seconds < outage.last_failure_seconds, "{outage:?}");
     assert!(outage.time_to_recover_seconds.is_some(), "{outage:?}");
     assert!(report.outages.iter().all(|outage| outage.host != healthy), "{report}");
+}
+
+#[test]
+fn a_host_of_the_resolver_that_is_gone_is_no_loss_to_the_clients_of_others() {
+    for config in ["envoy.yaml", "envoy-lua.yaml"] {
+        let mut env = TestEnv::builder(config).replicas(2).start().unwrap();
+        let of_second = |id: &String| IndexMode::Hash.slot(id.as_bytes(), 2) == 1;
+        let clients: Vec<_> = numbers(400).into_iter().filter(of_second).collect();
+        assert!(clients.len() >= 100);
+        // Its address stays in DNS, as when a machine fails.
+        env.servers.kill(1).unwrap();
+        eventually(SOON, || {
+            let options = options(&env, clients.clone());
+            let report = Runtime::new().unwrap().block_on(run(options, |_| (), pending())).unwrap();
+            if report.is_clean() { Ok(()) } else { Err(format!("{config}: {report}")) }
+        })
+        .unwrap();
+    }
 }
