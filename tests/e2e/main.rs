@@ -19,6 +19,7 @@ mod memory;
 mod per_route;
 mod recipes_by_pattern;
 mod recipes_with_envoy;
+mod recipes_with_redis;
 mod requests;
 mod routing;
 mod shuffle;
