@@ -20,6 +20,7 @@ mod per_route;
 mod recipes_by_pattern;
 mod recipes_with_envoy;
 mod recipes_with_redis;
+mod recipes_with_tls;
 mod requests;
 mod routing;
 mod shuffle;
