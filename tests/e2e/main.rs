@@ -5,6 +5,7 @@ mod answers;
 mod authority;
 mod cache;
 mod configuration;
+mod forged;
 mod hostcalls;
 mod hostile;
 mod index;
