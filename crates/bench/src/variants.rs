@@ -60,15 +60,10 @@ pub fn all(port: u16) -> Result<Vec<Variant>> {
             Keys::New,
             resolve_text(&cache),
         ),
-        new(
-            "resolve-host",
-            "pinroute, resolve, key from a host pattern, JSON pointer answer, cached",
-            WARM,
-            resolve_host(port, &cache),
-        ),
+        new("resolve-host", "pinroute, resolve, host key, pointer, cached", WARM, resolve_host(port, &cache)),
         new(
             "resolve-host-new",
-            "pinroute, resolve, key from a host pattern, JSON pointer answer, every key new",
+            "pinroute, resolve, host key, pointer, every key new",
             Keys::New,
             resolve_host(port, &cache),
         ),
