@@ -213,6 +213,35 @@ fn recipes_show_the_plugins_of_their_files() {
     }
 }
 
+/// The table of needs has every recipe, and only tests that exist.
+#[test]
+fn every_recipe_is_listed_with_its_tests() {
+    let page = page("docs/recipes.md");
+    let tests: String = files("tests/e2e", "rs").iter().map(read).collect();
+    let mut listed = BTreeSet::new();
+    for row in page.rows("need") {
+        let [_need, file, names, envoy] = row.as_slice() else { panic!("{row:?}") };
+        let file = file.split("](../").nth(1).and_then(|rest| rest.strip_suffix(')')).expect(file);
+        listed.insert(file.to_owned());
+        // `cells` takes the backticks at the ends away.
+        for name in names.split(", ").map(|name| name.trim_matches('`')) {
+            assert!(tests.contains(&format!("#[test]\nfn {name}() {{")), "there is no test {name}");
+        }
+        assert_eq!(envoy, "all", "{row:?}");
+    }
+    assert_eq!(listed, files("envoy/recipes", "yaml").into_iter().collect());
+
+    let matrix = read("tests/matrix.sh");
+    let versions = matrix.split("versions=(").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
+    let (last, others) =
+        versions.split(' ').collect::<Vec<_>>().split_last().map(|(a, b)| (*a, b.join(", "))).unwrap();
+    let prose = page.prose.join("\n");
+    assert!(
+        prose.contains(&format!("*All* versions are {others} and {last}")),
+        "the versions are {versions}"
+    );
+}
+
 /// Adds the options below `within`, as paths, out of a JSON Schema.
 fn explore(schema: &Value, within: &str, options: &mut BTreeSet<String>) {
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {

@@ -110,6 +110,53 @@ fn the_call_carries_what_is_configured_and_no_credential_shares_an_answer() {
 }
 
 #[test]
+fn the_call_carries_each_part_of_the_key_in_its_path_headers_and_body() {
+    let plugin = json!({
+        "key": { "parts": { "id": { "cookie": "id" }, "ns": { "header": "x-ns", "default": "prod" } } },
+        "resolve": {
+            "path": "/owners/{ns}?of={id}", "headers": { "x-scope": "{ns}/{id}" },
+            "body": { "kind": "tenant", "who": ["{id}", { "in": "{ns}-{id}" }] }, "cache": {},
+        },
+    });
+    let (env, resolver) = with(plugin, |path, port| {
+        let number = 1 + u8::from(path.starts_with("/owners/prod?"));
+        FakeResponse::ok(format!(r#"{{"hostport":"{}:{port}"}}"#, name(number)))
+    });
+    let env = env.start().unwrap();
+    let ask = |headers: &[(&str, &str)]| {
+        let response = env.request("GET", "/echo", headers, b"").unwrap();
+        let instance = response.json().ok().map(|seen| seen["instance"].clone());
+        (response.status, instance.unwrap_or_else(|| json!(response.text())))
+    };
+    let host = |number| (200, json!(env.servers.hostport(number)));
+    // A client's own `x-scope` is not passed on.
+    let cases = [
+        (&[("cookie", "id=a"), ("x-scope", "forged")][..], "/owners/prod?of=a", "prod/a", "a", "prod-a", 2),
+        (&[("cookie", "id=a"), ("x-ns", "te/st")], "/owners/te%2Fst?of=a", "te/st/a", "a", "te/st-a", 1),
+        (&[("cookie", "id=a\"&b")], "/owners/prod?of=a%22%26b", "prod/a\"&b", "a\"&b", "prod-a\"&b", 2),
+    ];
+    for (headers, path, scope, id, within, number) in cases {
+        for _ in 0..2 {
+            assert_eq!(ask(headers), host(number), "{headers:?}");
+        }
+        let call = resolver.requests().pop().unwrap();
+        assert!(call.head.starts_with(format!("POST {path} ").as_bytes()), "{}", call.path);
+        let head = String::from_utf8_lossy(&call.head);
+        assert_eq!(head.matches("x-scope: ").count(), 1, "{head}");
+        assert_eq!(call.header("x-scope").as_deref(), Some(scope));
+        let body: Value = serde_json::from_slice(&call.body).unwrap();
+        assert_eq!(body, json!({ "kind": "tenant", "who": [id, { "in": within }] }));
+    }
+    assert_eq!(resolver.requests().len(), cases.len(), "one call for each key");
+    // Fit for the path and the body, but not for a header.
+    let unfit = [("cookie", "id=a"), ("x-ns", "a b")];
+    assert_eq!(ask(&unfit), (400, json!("invalid id")));
+    assert_eq!(ask(&[("x-ns", "test")]), (400, json!("missing id")));
+    assert_eq!(resolver.requests().len(), cases.len(), "a wrong key causes no call");
+    assert_no_reload(&env);
+}
+
+#[test]
 fn each_outcome_happens_for_its_reason() {
     let plugin = json!({
         "resolve": { "not_found": [404, 410], "cache": { "negative_ttl": "600s" } },

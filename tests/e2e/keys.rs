@@ -1,8 +1,10 @@
 //! Keys by pattern, and targets of the key alone.
 
+use crate::shuffle::shown;
 use crate::{assert_no_reload, everywhere, one_route};
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 const DFP: &str = "dynamic_forward_proxy_cluster";
 
@@ -69,5 +71,56 @@ fn names_lead_to_clusters_by_a_header() {
     for (key, number) in [("124", 1), ("123", 6)] {
         let headers = [("x-customer-id", key), ("x-target-cluster", "backend_3")];
         assert_eq!(ask(&env, "/echo", &headers), (200, env.servers.hostport(number)), "{key}");
+    }
+}
+
+/// The shard of each customer by these names of clusters, after every request has reached the cluster that its headers
+/// name.
+fn shards(names: [&str; 4]) -> BTreeMap<String, String> {
+    let env = TestEnv::builder("shuffle-shard.yaml").replicas(8).plugin(json!({
+        "key": { "header": "x-customer-id" },
+        "shuffle_shard": { "names": names, "shard_size": 2, "pick": "round_robin" },
+        "target": { "header": { "name": "x-target-cluster", "value": "{name}" } },
+        "allowed_targets": ["backend_*"],
+        "response_headers": true,
+    }));
+    let env = env.edit(everywhere).start().unwrap();
+    let shard_of = |customer: String| {
+        let mut reached = BTreeSet::new();
+        let mut assignments = BTreeSet::new();
+        for _ in 0..4 {
+            let headers = [("x-customer-id", &*customer), ("x-target-cluster", "backend_3")];
+            let response = env.request("GET", "/echo", &headers, b"").unwrap();
+            let [assignment, config, name] = shown(&response);
+            assert_eq!((response.status, config), (200, "2/4"), "{customer}: {}", response.text());
+            let number: u8 = name.strip_prefix("backend_").unwrap().parse().unwrap();
+            let seen = response.json().unwrap();
+            assert_eq!(seen["instance"], json!(env.servers.hostport(number + 1)), "{customer}");
+            assignments.insert(assignment.to_owned());
+            reached.insert(name.to_owned());
+        }
+        let assignment = assignments.pop_first().unwrap();
+        assert!(assignments.is_empty(), "{customer} has two shards: {assignment} and {assignments:?}");
+        assert_eq!(reached, assignment.split(',').map(str::to_owned).collect(), "{customer}");
+        (customer, assignment)
+    };
+    let shards = (0..24).map(|number| shard_of(format!("customer-{number}"))).collect();
+    assert_no_reload(&env);
+    shards
+}
+
+#[test]
+fn a_shard_of_names_leads_to_clusters_by_a_header() {
+    let by_name = shards(["backend_0", "backend_2", "backend_5", "backend_7"]);
+    let names: BTreeSet<_> = by_name.values().flat_map(|shard| shard.split(',')).collect();
+    assert_eq!(names, BTreeSet::from(["backend_0", "backend_2", "backend_5", "backend_7"]));
+    assert_eq!(by_name, shards(["backend_7", "backend_0", "backend_5", "backend_2"]), "another order");
+    // With another name, only the shards that have it are others.
+    let other = shards(["backend_0", "backend_2", "backend_5", "backend_6"]);
+    for (customer, shard) in &by_name {
+        assert_eq!(
+            *shard != other[customer],
+            shard.contains("backend_7") || other[customer].contains("backend_6")
+        );
     }
 }

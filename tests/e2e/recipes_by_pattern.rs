@@ -107,7 +107,7 @@ fn room_server(own: &'static str) -> SocketAddr {
 }
 
 /// Reads up to and with the empty line, and nothing after it.
-fn read_head(stream: &mut TcpStream) -> String {
+pub fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
@@ -116,7 +116,8 @@ fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-fn fields<'h>(head: &'h str, name: &str) -> Vec<&'h str> {
+/// The values of a header in what [`read_head`] gives.
+pub fn fields<'h>(head: &'h str, name: &str) -> Vec<&'h str> {
     let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
     fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
 }

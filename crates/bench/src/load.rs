@@ -17,6 +17,8 @@ const DEADLINE: Duration = Duration::from_secs(120);
 const DIGITS: usize = 9;
 /// What a key begins with.
 const KEY: &str = "customer-";
+/// What the host of requests ends with, behind the key.
+pub const HOST: &str = "bench";
 
 /// The keys of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +180,7 @@ struct Request {
 impl Request {
     fn new() -> Self {
         let text = format!(
-            "GET /join?client_id={key} HTTP/1.1\r\nhost: bench\r\nuser-agent: pinroute-bench\r\nx-customer-id: {key}\r\n\r\n",
+            "GET /join?client_id={key} HTTP/1.1\r\nhost: {key}.{HOST}\r\nuser-agent: pinroute-bench\r\nx-customer-id: {key}\r\n\r\n",
             key = key(0)
         );
         let places = text.match_indices(&key(0)).map(|(at, _)| at + KEY.len()).collect();
@@ -236,7 +238,7 @@ mod tests {
         let text = String::from_utf8(request.with_key(1_234_567).to_vec()).unwrap();
         assert!(text.starts_with("GET /join?client_id=customer-001234567 HTTP/1.1\r\n"), "{text}");
         assert!(text.ends_with("\r\nx-customer-id: customer-001234567\r\n\r\n"), "{text}");
-        assert_eq!(text.matches(&key(1_234_567)).count(), 2);
+        assert_eq!(text.matches(&key(1_234_567)).count(), 3);
     }
 
     #[test]

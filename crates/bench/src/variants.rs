@@ -1,7 +1,7 @@
 //! The filter chains that are compared.
 
 use crate::chain::{Chain, Filter, script};
-use crate::load::Keys;
+use crate::load::{HOST, Keys};
 use anyhow::{Context, Result, ensure};
 use pinroute_testkit::xds::XDS_CLUSTER;
 use serde_json::{Value, json};
@@ -53,6 +53,20 @@ pub fn all(port: u16) -> Result<Vec<Variant>> {
         ),
         new("resolve-new", "pinroute, resolve, cache, every key new", Keys::New, resolve(port, Some(&cache))),
         new("resolve-uncached", "pinroute, resolve, no cache, every key new", Keys::New, resolve(port, None)),
+        new("resolve-text", "pinroute, resolve, text answer, cached", WARM, resolve_text(&cache)),
+        new(
+            "resolve-text-new",
+            "pinroute, resolve, text answer, every key new",
+            Keys::New,
+            resolve_text(&cache),
+        ),
+        new("resolve-host", "pinroute, resolve, host key, pointer, cached", WARM, resolve_host(port, &cache)),
+        new(
+            "resolve-host-new",
+            "pinroute, resolve, host key, pointer, every key new",
+            Keys::New,
+            resolve_host(port, &cache),
+        ),
         new("lua-index", "Lua, index (FNV-1a)", WARM, lua("bench/lua/index.lua")?),
         new("index", "pinroute, index (FNV-1a)", WARM, index(None)),
         new("index-live", "pinroute, index, live runtime", WARM, index(Some(RUNTIME))),
@@ -137,6 +151,29 @@ pub fn resolve(port: u16, cache: Option<&Value>) -> Filter {
         "key": { "query": "client_id" },
         "path_prefix": "/join",
         "resolve": resolve,
+        "target": { "authority": "{hostport}" },
+        "allowed_targets": [format!("poc-routing-server-*:{port}")],
+    }))
+}
+
+/// The `resolve` strategy with a response that is the target's name, and nothing else: `ok`.
+fn resolve_text(cache: &Value) -> Filter {
+    Filter::pinroute(json!({
+        "key": { "query": "client_id" },
+        "resolve": { "cluster": "resolver", "path": "/health", "answer": { "name": "text" }, "cache": cache },
+        "target": { "header": { "name": "x-target-cluster", "value": "backend_{name}" } },
+        "allowed_targets": ["backend_*"],
+    }))
+}
+
+/// The `resolve` strategy with a key of the host, and a response in which the target is one member of several. The
+/// resolver answers with its own address, and with all that it received.
+fn resolve_host(port: u16, cache: &Value) -> Filter {
+    Filter::pinroute(json!({
+        "key": { "host": format!("{{key}}.{HOST}") },
+        "resolve": {
+            "cluster": "resolver", "path": "/echo/{key}", "answer": { "hostport": "/instance" }, "cache": cache,
+        },
         "target": { "authority": "{hostport}" },
         "allowed_targets": [format!("poc-routing-server-*:{port}")],
     }))
