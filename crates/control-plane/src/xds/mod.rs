@@ -115,3 +115,6 @@ fn verdict(kind: Kind, error: Option<&Refusal>) -> Verdict {
         Some(error) => Verdict::Rejected(kind, error.message.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;
