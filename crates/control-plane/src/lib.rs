@@ -2,6 +2,7 @@
 //!
 //! Imports run one way: [`model`] (what operators set, no I/O) ← [`store`] ← [`xds`] and the API ← options.
 
+pub mod discovery;
 pub mod metrics;
 pub mod model;
 pub mod plane;

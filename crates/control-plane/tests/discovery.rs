@@ -1,0 +1,68 @@
+//! Hosts that are found in a file, set in a real store.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pinroute_control_plane::discovery::{Discovery, Source};
+use pinroute_control_plane::plane::Plane;
+use pinroute_control_plane::store::RedbStore;
+use pinroute_control_plane::xds::Publish;
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn plane(folder: &Path) -> Arc<Plane> {
+    let publish = Publish {
+        resource: "runtime".to_owned(),
+        left_out: None,
+        xds_cluster: "xds_cluster".to_owned(),
+        module: "/etc/envoy/pinroute.wasm".into(),
+    };
+    let store = Arc::new(RedbStore::open(folder).unwrap());
+    Arc::new(Plane::load("p".to_owned(), store, publish).await.unwrap())
+}
+
+fn shown(plane: &Plane) -> String {
+    let state = plane.state();
+    let hosts = state.clusters.get("c").into_iter().flat_map(|hosts| &hosts.by_id);
+    let hosts: Vec<_> = hosts.map(|(id, address)| format!("{id}={address}")).collect();
+    let total = state.runtime.get("p.total_hosts").map(|value| value.json().to_string()).unwrap_or_default();
+    format!("{} of {total}", hosts.join(" "))
+}
+
+async fn wait_for(plane: &Plane, expected: &str) {
+    let mut snapshots = plane.snapshots();
+    let waited = tokio::time::timeout(SOON, async {
+        while shown(plane) != expected {
+            snapshots.changed().await.unwrap();
+        }
+    });
+    assert!(waited.await.is_ok(), "{} is not {expected}", shown(plane));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_follow_a_file_and_outlive_its_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hosts");
+    let plane = plane(folder.path()).await;
+    let discovery = Discovery {
+        source: Source::File(file.clone()),
+        cluster: "c".to_owned(),
+        total: Some("p.total_hosts".to_owned()),
+        interval: Duration::from_millis(20),
+    };
+    let following = tokio::spawn(discovery.follow(Arc::clone(&plane)));
+    std::fs::write(&file, "10.0.0.1:80\n10.0.0.2:80\n10.0.0.3:80\n").unwrap();
+    wait_for(&plane, "0=10.0.0.1:80 1=10.0.0.2:80 2=10.0.0.3:80 of 3").await;
+    for mistake in ["", "# none\n", "10.0.0.1:80\nserver:80\n"] {
+        std::fs::write(&file, mistake).unwrap();
+    }
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "10.0.0.9:80\n10.0.0.3:80\n10.0.0.2:80\n10.0.0.4:80\n").unwrap();
+    wait_for(&plane, "0=10.0.0.4:80 1=10.0.0.2:80 2=10.0.0.3:80 3=10.0.0.9:80 of 4").await;
+    let history = plane.history(10).await.unwrap();
+    let made: Vec<_> = history.iter().map(|change| (change.revision, change.actor.as_deref())).collect();
+    assert_eq!(made, [(2, Some("discovery")), (1, Some("discovery"))], "no change for a mistake");
+    following.abort();
+}
