@@ -32,6 +32,17 @@ fn a_route_has_the_plugins_fields_but_those_of_the_plugin_as_a_whole() {
 }
 
 #[test]
+fn the_log_names_every_part_of_the_key() {
+    let shown = |key: &str| {
+        let text = format!(r#"{{"key":{key},"index":{{"hosts":["a:1"]}}}}"#);
+        config::parse(text.as_bytes()).expect(key).config.to_string()
+    };
+    assert_eq!(shown(r#"{"header":"X-Env"}"#), "key x-env, index of 1 named hosts");
+    let parts = r#"{"parts":{"id":{"header":"x-id"},"env":{"header":"x-env","default":"prod"}}}"#;
+    assert_eq!(shown(parts), "key (env, id), index of 1 named hosts");
+}
+
+#[test]
 fn a_long_value_is_cut_in_the_message() {
     let text = format!(r#"{{"on_error":"{}"}}"#, "é".repeat(10_000));
     let message = config::parse(text.as_bytes()).expect_err("refused").to_string();
