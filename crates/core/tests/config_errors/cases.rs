@@ -586,6 +586,27 @@ const CASES: &[(&str, &str)] = &[
         r#"{"resolve":{"headers":{"authorization":"{authorization}"}}}"#,
         "resolve.headers.authorization: got a text that is not shown with an unknown placeholder; allowed: a text, with {key} or without; FORWARD",
     ),
+    (
+        r#"{"template":{},"target":{"authority":"{key}.svc"},"allowed_targets":["*.svc"]}"#,
+        r#"target.authority: got "{key}.svc" without a port; allowed: PORT"#,
+    ),
+    (
+        r#"{"resolve":{"answer":{"host":"text"}},"target":{"dynamic_host":"{host}"},"allowed_targets":["a"]}"#,
+        r#"target.dynamic_host: got "{host}" without a port; allowed: PORT"#,
+    ),
+    (
+        r#"{"fallback":{"template":{},"target":{"authority":"{key}.svc"}},"allowed_targets":["*.svc"]}"#,
+        r#"fallback.target.authority: got "{key}.svc" without a port; allowed: PORT"#,
+    ),
+    (
+        r#"{"template":{},"target":{"authority":"h-{key}:8081"},"allowed_targets":["h-*:8082","h-*:90*"]}"#,
+        r#"target.authority: got "h-{key}:8081" with a port that no entry of allowed_targets allows; allowed: a port that an entry allows"#,
+    ),
+    (
+        r#"{"resolve":{"answer":{"name":"text"}},"allowed_targets":["shard_*:8081"],
+            "target":{"header":{"name":"x-shard","value":"{name}"}}}"#,
+        r#"target.header.value: got "{name}" beside allowed_targets with ports only; allowed: with an entry without a port: a name has none"#,
+    ),
 ];
 
 /// Texts that recur in the messages.
@@ -599,6 +620,7 @@ const SHORTHANDS: &[(&str, &str)] = &[
     ("KEYS", "query, header, cookie, path_segment, host, path, match, first, parts"),
     ("RESOLVED", "a text with one of {hostport}, {host}, {port}, {key}"),
     ("FORWARD", "to send a header of the request along, use `forward_headers`"),
+    ("PORT", "with a port, because allowed_targets matches no address without one"),
     (
         "CALL",
         "cluster, authority, path, query, headers, forward_headers, body, answer, set_headers, not_found, timeout, cache, max_in_flight",
