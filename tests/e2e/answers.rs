@@ -71,6 +71,17 @@ fn a_header_that_occurs_twice_is_no_answer() {
 }
 
 #[test]
+fn a_target_that_is_not_allowed_is_shown_in_the_debug_log_alone() {
+    let (env, _resolver) =
+        with(json!({ "allowed_targets": ["a:1"] }), |_, _| FakeResponse::ok(r#"{"hostport":"evil\n:2"}"#));
+    let env = env.component_log_level("wasm:debug").start().unwrap();
+    let response = env.get("/echo?client_id=7").unwrap();
+    assert_eq!((response.status, response.text().as_str()), (502, "target not allowed"));
+    let log = env.envoy.log();
+    assert!(log.contains(r#"target not allowed: "evil\n:2""#), "{log}");
+}
+
+#[test]
 fn the_call_carries_what_is_configured_and_no_credential_shares_an_answer() {
     let plugin = json!({
         "resolve": {

@@ -104,7 +104,7 @@ fn the_failures_of_a_killed_server_and_its_recovery_are_reported() {
 #[test]
 fn a_host_of_the_resolver_that_is_gone_is_no_loss_to_the_clients_of_others() {
     for config in ["envoy.yaml", "envoy-lua.yaml"] {
-        let mut env = TestEnv::builder(config).replicas(2).start().unwrap();
+        let env = TestEnv::builder(config).replicas(2).start().unwrap();
         let of_second = |id: &String| IndexMode::Hash.slot(id.as_bytes(), 2) == 1;
         let clients: Vec<_> = numbers(400).into_iter().filter(of_second).collect();
         assert!(clients.len() >= 100);

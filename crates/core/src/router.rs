@@ -474,8 +474,9 @@ impl Router {
                 }
                 Fallback::Template(rules) => rules.host_of(key).map(|host| Route::to(Arc::new(host))),
             };
-            if let Ok(route) = routed {
-                return Verdict::Route(route);
+            match routed {
+                Ok(route) => return Verdict::Route(route),
+                Err(refused) => refused.log(),
             }
         }
         self.refuse(rejection)
@@ -499,7 +500,10 @@ impl Router {
         match routed {
             Ok(route) => Verdict::Route(route),
             Err(Refused::Key) => self.refuse(Rejection::InvalidKey(self.key.name())),
-            Err(Refused::NotAllowed) => self.refuse(Rejection::TargetNotAllowed),
+            Err(refused @ Refused::NotAllowed(_)) => {
+                refused.log();
+                self.refuse(Rejection::TargetNotAllowed)
+            }
         }
     }
 

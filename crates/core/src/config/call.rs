@@ -55,7 +55,8 @@ pub fn resolve(resolve: wire::Resolve, key: &KeySource) -> Result<ResolveConfig>
     for (name, Text(value)) in resolve.headers.unwrap_or_default() {
         let path = format!("resolve.headers.{name}");
         let name = settable(&path, &name)?;
-        let value = template(&path, &value, key, Fit::Ascii)?;
+        let value =
+            template(&path, &value, key, Fit::Ascii).map_err(|error| error.with_hint("resolve.headers"))?;
         if !value.example().bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(ConfigError::new(path, "has characters other than visible ASCII", "visible ASCII"));
         }
@@ -109,7 +110,8 @@ fn body(value: &Value, path: &str, key: &KeySource) -> Result<Template> {
     let mut add = |text: &str| json.append(Template::literal(text));
     match value {
         Value::String(text) => {
-            let text = template(path, text, key, Fit::Json)?.map_texts(escaped);
+            let text = template(path, text, key, Fit::Json).map_err(|error| error.with_hint(path))?;
+            let text = text.map_texts(escaped);
             json.append(Template::literal("\""));
             json.append(text);
             json.append(Template::literal("\""));

@@ -20,6 +20,26 @@ pub struct ConfigError {
 /// The fields whose values no message repeats.
 const SECRETS: [&str; 2] = ["shuffle_shard.seed", "resolve.headers"];
 
+/// What the mistake at a field suggests: a text behind what is allowed there.
+const HINTS: [(&str, &str); 16] = [
+    ("cache", "; see `resolve.cache`"),
+    ("timeout", "; see `resolve.timeout`"),
+    ("key", " such as { header: x-tenant }"),
+    ("key.default", "; a default goes into `key.parts`"),
+    ("key.parts", " such as { tenant: { header: x-tenant } }"),
+    ("template", " without fields; the text goes into `target`"),
+    ("fallback.template", " without fields; the text goes into `fallback.target`"),
+    ("resolve.method", "; a `body` makes the call a POST request"),
+    ("resolve.body", "; to send JSON, write it as an object, not as a text"),
+    ("resolve.headers", "; to send a header of the request along, use `forward_headers`"),
+    ("resolve.target", "; `target` goes beside `resolve`"),
+    ("resolve.allowed_targets", "; `allowed_targets` goes beside `resolve`"),
+    ("resolve.fallback", "; `fallback` goes beside `resolve`"),
+    ("resolve.on_missing_key", "; `on_missing_key` goes beside `resolve`"),
+    ("resolve.on_not_found", "; `on_not_found` goes beside `resolve`"),
+    ("resolve.on_error", "; `on_error` goes beside `resolve`"),
+];
+
 /// The longest part of an offending value that a message repeats, in characters.
 const MAX_SHOWN: usize = 120;
 
@@ -36,6 +56,13 @@ impl ConfigError {
         Self::new(path, problem, allowed)
     }
 
+    /// The same with the hint of a field, if there is one.
+    pub fn with_hint(mut self, field: &str) -> Self {
+        let hint = HINTS.iter().find(|(path, _)| *path == field);
+        self.allowed.push_str(hint.map_or("", |(_, hint)| hint));
+        self
+    }
+
     /// The error that serde reports for a document that was read whole.
     ///
     /// serde's errors are texts: those of this crate's own types say what is allowed, serde's own say "expected …".
@@ -43,7 +70,8 @@ impl ConfigError {
     pub fn from_serde(document: &Value, path: &Path, message: &str) -> Self {
         let path_text = text(path);
         let expected = message.split_once(", expected ").map(|(_, expected)| expected);
-        match expected {
+        let field = path_text.clone();
+        let error = match expected {
             Some(fields) if message.starts_with("unknown field") => {
                 let fields = fields.trim_start_matches("one of ").replace('`', "").replace(" or ", ", ");
                 Self::new(path_text, "unknown field", fields)
@@ -51,7 +79,8 @@ impl ConfigError {
             Some("a sequence") => Self::value(path_text, at(document, path), "a list"),
             Some("a boolean") => Self::value(path_text, at(document, path), "true or false"),
             expected => Self::value(path_text, at(document, path), expected.unwrap_or(message)),
-        }
+        };
+        error.with_hint(&field)
     }
 }
 

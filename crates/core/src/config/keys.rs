@@ -141,7 +141,11 @@ fn source(path: &str, key: wire::Key, is_top: bool) -> Result<Source> {
     let compile = |field: &str, Text(text): Text, subject| {
         Pattern::parse(&text, subject).map_err(|error| {
             let problem = format!("got {} with {error}", Value::from(text.as_str()));
-            ConfigError::new(format!("{path}.{field}"), problem, "a pattern such as `{key}-*`")
+            ConfigError::new(
+                format!("{path}.{field}"),
+                problem,
+                "a pattern such as `{key}-*`, not a regular expression",
+            )
         })
     };
     let value_of = query

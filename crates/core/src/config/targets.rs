@@ -6,6 +6,7 @@ use super::scalar::Text;
 use super::validated::{Hosts, Listed, Outcome};
 use super::wire;
 use crate::key::KeySource;
+use crate::target::allowed::AllowedTargets;
 use crate::target::host_port::HostPort;
 use crate::target::{TargetKind, TargetRules};
 use crate::template::{Fit, Slot, Template, Values};
@@ -69,12 +70,13 @@ pub fn target(
     gives: Gives,
     is_list: bool,
     key: &KeySource,
+    allowed: Option<&AllowedTargets>,
 ) -> Result<Option<TargetKind>> {
     let Some(target) = target else {
         let whole = || TargetKind::Authority(Template::only(Slot::HostPort));
         return Ok((gives == Gives::HostPort).then(whole));
     };
-    exactly_one_target(path, target, |path, text, is_address| {
+    let read = |path: &str, text: &str, is_address: bool| {
         let mut template = template(path, text, gives, key)?;
         if !is_address {
             template.fit_parts(|_, _| Fit::Name);
@@ -100,8 +102,35 @@ pub fn target(
             ends_with_hostport
                 && (HostPort::parse(text).is_some() || HostPort::parse(&format!("{text}:80")).is_some())
         })
+    };
+    exactly_one_target(path, target, |path, text, is_address| {
+        let template = read(path, text, is_address)?;
+        allowed.map_or(Ok(()), |allowed| allowable(path, text, &template, is_address, allowed))?;
+        Ok(template)
     })
     .map(Some)
+}
+
+/// Refuses a target that `allowed_targets` can never allow, as far as its port shows.
+fn allowable(
+    path: &str,
+    text: &str,
+    template: &Template,
+    is_address: bool,
+    list: &AllowedTargets,
+) -> Result<()> {
+    let has_port = HostPort::parse(&template.example()).is_some();
+    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    let (problem, allowed) = if is_address && !has_port {
+        ("without a port", "with a port, because allowed_targets matches no address without one")
+    } else if port.is_some_and(|port| !list.allow_port(port)) {
+        ("with a port that no entry of allowed_targets allows", "a port that an entry allows")
+    } else if !is_address && !has_port && !text.contains(':') && !list.allow_names() {
+        ("beside allowed_targets with ports only", "with an entry without a port: a name has none")
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::new(path, format!("got {} {problem}", Value::from(text)), allowed))
 }
 
 /// Reads a target with exactly one field. `read` gets the path of a text, the text, and whether it is an address.

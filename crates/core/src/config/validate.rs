@@ -78,6 +78,7 @@ fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
         ("template", document.template.is_some()),
     ];
     at_most_one("", &strategies)?;
+    let allowed = document.allowed_targets.map(allowed_targets).transpose()?;
     let is_shuffle = document.shuffle_shard.is_some();
     let (strategy, gives) = if let Some(index) = document.index {
         let index = self::index("index", &index, &key)?;
@@ -90,8 +91,8 @@ fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
     } else if document.template.is_some() {
         (Strategy::Template, Gives::Nothing)
     } else {
-        let fallback =
-            document.fallback.as_ref().map(|fallback| self::fallback(fallback, &key)).transpose()?;
+        let fallback = |fallback| self::fallback(fallback, &key, allowed.as_deref());
+        let fallback = document.fallback.as_ref().map(fallback).transpose()?;
         let resolve = super::call::resolve(document.resolve.unwrap_or_default(), &key)?;
         let gives = match &resolve.answer.target {
             Wanted::HostPort(_) | Wanted::Host(_, Some(_)) => Gives::HostPort,
@@ -106,7 +107,7 @@ fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
     if let Some((field, _)) = resolve_only.iter().find(|(_, is_set)| *is_set && !is_resolve) {
         return Err(ConfigError::new(*field, "has no effect here", "only with `resolve`"));
     }
-    let target = target("target", document.target.as_ref(), gives, !is_resolve, &key)?;
+    let target = target("target", document.target.as_ref(), gives, !is_resolve, &key, allowed.as_deref())?;
     if target.is_none() && !is_shuffle {
         return Err(missing_target("target"));
     }
@@ -127,7 +128,7 @@ fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
         path_prefix: document.path_prefix.map(|path| path.0).or(is_empty.then(|| "/join".to_owned())),
         strategy,
         target,
-        allowed_targets: document.allowed_targets.map(allowed_targets).transpose()?,
+        allowed_targets: allowed,
         outcomes: Outcomes {
             missing_key: outcome("on_missing_key", document.on_missing_key)?,
             not_found: outcome("on_not_found", document.on_not_found)?,
@@ -256,11 +257,15 @@ fn owners(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn fallback(fallback: &wire::Fallback, key: &KeySource) -> Result<Fallback> {
+fn fallback(
+    fallback: &wire::Fallback,
+    key: &KeySource,
+    allowed: Option<&AllowedTargets>,
+) -> Result<Fallback> {
     let wire::Fallback { index, template, target } = fallback;
     exactly_one("fallback", &[("index", index.is_some()), ("template", template.is_some())])?;
     let target = |gives| {
-        let target = super::targets::target("fallback.target", target.as_ref(), gives, true, key)?;
+        let target = super::targets::target("fallback.target", target.as_ref(), gives, true, key, allowed)?;
         target.ok_or_else(|| missing_target("fallback.target"))
     };
     match index {

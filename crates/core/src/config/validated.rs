@@ -363,7 +363,11 @@ pub enum Pick {
 /// One line for the log, without the seed.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key {}, ", self.key.name())?;
+        if self.key.is_single() {
+            write!(f, "key {}, ", self.key.name())?;
+        } else {
+            write!(f, "key ({}), ", self.key.names().collect::<Vec<_>>().join(", "))?;
+        }
         if let Some(prefix) = &self.path_prefix {
             write!(f, "path prefix {prefix}, ")?;
         }

@@ -468,7 +468,9 @@ impl<'de> Deserialize<'de> for Outcome {
             type Value = Outcome;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("reject, continue, or an object with one of reject and target")
+                f.write_str(
+                    "reject, continue, or an object with one of reject and target, such as { reject: 503 }",
+                )
             }
 
             fn visit_str<E: Error>(self, name: &str) -> Result<Outcome, E> {

@@ -164,7 +164,10 @@ impl Resolve {
                 let found = self.answer.read(body, headers).map_err(Rejection::NoHostport)?;
                 match self.host(found, key) {
                     Ok(host) => Ok(Arc::new(host)),
-                    Err(_) => Err(Rejection::TargetNotAllowed),
+                    Err(refused) => {
+                        refused.log();
+                        Err(Rejection::TargetNotAllowed)
+                    }
                 }
             }
             Response::Complete { status, .. } if self.not_found.contains(&status) => {
@@ -178,7 +181,9 @@ impl Resolve {
         let Found { target, port, headers } = found;
         let hostport = match (&self.answer.target, port) {
             (Wanted::Name(_), _) => {
-                let name = Fit::Name.write(target.as_bytes()).ok_or(Refused::NotAllowed)?;
+                let Some(name) = Fit::Name.write(target.as_bytes()) else {
+                    return Err(Refused::NotAllowed(target.into_owned()));
+                };
                 let values = Values { key, name: Some(&name), ..Values::default() };
                 return Ok(Host { headers, ..self.rules.host(&name, &values, true)? });
             }
@@ -187,7 +192,9 @@ impl Resolve {
             (Wanted::Host(..), None) => format!("{}:1", bracketed(&target)),
             (Wanted::Host(..), Some(port)) => format!("{}:{port}", bracketed(&target)),
         };
-        let parsed = HostPort::parse(&hostport).ok_or(Refused::NotAllowed)?;
+        let Some(parsed) = HostPort::parse(&hostport) else {
+            return Err(Refused::NotAllowed(hostport));
+        };
         let port = parsed.port().to_string();
         let name =
             if matches!(self.answer.target, Wanted::Host(_, None)) { parsed.host() } else { parsed.as_str() };

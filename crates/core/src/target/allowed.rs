@@ -14,6 +14,16 @@ impl AllowedTargets {
         self.0.iter().any(|pattern| pattern.matches(target))
     }
 
+    /// Whether an entry allows a port, of any host.
+    pub fn allow_port(&self, port: u16) -> bool {
+        self.0.iter().any(|pattern| pattern.matches_port(port))
+    }
+
+    /// Whether an entry may match a name: it has no port.
+    pub fn allow_names(&self) -> bool {
+        self.0.iter().any(|pattern| pattern.port.is_none())
+    }
+
     /// Whether an entry matches a header's value: a `host:port`, or else a name.
     pub fn allow_text(&self, text: &str) -> bool {
         match HostPort::parse(text) {
@@ -98,14 +108,15 @@ impl TargetPattern {
             Some(IpAddr::V6(ip)) => self.ipv6() == Some(ip),
             _ => glob(self.host.as_bytes(), host.as_bytes(), u8::eq_ignore_ascii_case),
         };
-        host_matches
-            && match &self.port {
-                None => true,
-                Some(PortPattern::Exactly(port)) => *port == target.port(),
-                Some(PortPattern::Like(like)) => {
-                    glob(like.as_bytes(), target.port().to_string().as_bytes(), u8::eq)
-                }
-            }
+        host_matches && self.matches_port(target.port())
+    }
+
+    fn matches_port(&self, port: u16) -> bool {
+        match &self.port {
+            None => true,
+            Some(PortPattern::Exactly(only)) => *only == port,
+            Some(PortPattern::Like(like)) => glob(like.as_bytes(), port.to_string().as_bytes(), u8::eq),
+        }
     }
 
     /// Whether the pattern allows a name. Case matters.

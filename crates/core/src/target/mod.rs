@@ -117,12 +117,25 @@ pub struct TargetRules {
 }
 
 /// Why a host is not a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// The key does not fit into the target.
     Key,
-    /// The target is malformed or not allowed.
-    NotAllowed,
+    /// The target is malformed or not allowed; holds the target, which comes from anywhere.
+    NotAllowed(String),
+}
+
+/// The longest part of a refused target that the log shows, in characters.
+const MAX_LOGGED: usize = 300;
+
+impl Refused {
+    /// Shows a target that is not allowed in the log. The client gets to know nothing about it.
+    pub fn log(&self) {
+        if let Self::NotAllowed(target) = self {
+            let shown = || target.escape_debug().take(MAX_LOGGED).collect::<String>();
+            log::debug!("pinroute: target not allowed: \"{}\"", shown());
+        }
+    }
 }
 
 impl From<Unfit> for Refused {
@@ -182,8 +195,8 @@ impl TargetRules {
         let is_dangerous =
             |address: &HostPort<'_>| is_foreign && self.allowed.is_none() && address.is_dangerous_literal();
         let named = values.hostport.and_then(HostPort::parse);
-        if named.as_ref().is_some_and(is_dangerous) {
-            return Err(Refused::NotAllowed);
+        if let Some(named) = named.as_ref().filter(|named| is_dangerous(named)) {
+            return Err(Refused::NotAllowed(named.as_str().to_owned()));
         }
         let (target, is_allowed) = match &self.kind {
             None => (None, named.is_none() || self.allow(named.as_ref())),
@@ -209,11 +222,12 @@ impl TargetRules {
                 (Some(target), is_allowed)
             }
         };
+        let host = Host { name: name.to_owned(), target, headers: Vec::new(), called: None };
         if !is_allowed {
-            return Err(Refused::NotAllowed);
+            return Err(Refused::NotAllowed(host.to_string()));
         }
         let called = self.called.as_ref().map(|called| called.render(values)).transpose()?;
-        Ok(Host { name: name.to_owned(), target, headers: Vec::new(), called })
+        Ok(Host { called, ..host })
     }
 
     fn allow(&self, target: Option<&HostPort<'_>>) -> bool {
@@ -266,6 +280,10 @@ mod tests {
         rules.host(hostport, &Values { hostport: Some(hostport), ..Values::default() }, true)
     }
 
+    fn refused(target: &str) -> Result<Host, Refused> {
+        Err(Refused::NotAllowed(target.into()))
+    }
+
     fn numbered(rules: &TargetRules, index: &str) -> Result<Host, Refused> {
         rules.host(index, &Values { index: Some(index), ..Values::default() }, false)
     }
@@ -274,16 +292,13 @@ mod tests {
     fn the_list_is_matched_against_the_finished_target() {
         let rules = rules(authority("owner-{hostport}"), &["owner-a:1"]);
         assert_eq!(resolved(&rules, "a:1").unwrap().target, Some(Target::Authority("owner-a:1".into())));
-        assert_eq!(resolved(&rules, "b:1"), Err(Refused::NotAllowed));
+        assert_eq!(resolved(&rules, "b:1"), refused("owner-b:1"));
     }
 
     #[test]
     fn an_address_without_a_port_matches_no_entry() {
         assert!(numbered(&rules(authority("server-{index}"), &[]), "1").is_ok());
-        assert_eq!(
-            numbered(&rules(authority("server-{index}"), &["server-1"]), "1"),
-            Err(Refused::NotAllowed)
-        );
+        assert_eq!(numbered(&rules(authority("server-{index}"), &["server-1"]), "1"), refused("server-1"));
     }
 
     #[test]
@@ -303,12 +318,12 @@ mod tests {
 
     #[test]
     fn dangerous_literals_need_a_list() {
-        assert_eq!(resolved(&rules(authority("{hostport}"), &[]), "127.0.0.1:80"), Err(Refused::NotAllowed));
+        assert_eq!(resolved(&rules(authority("{hostport}"), &[]), "127.0.0.1:80"), refused("127.0.0.1:80"));
         assert!(resolved(&rules(authority("{hostport}"), &["127.0.0.1:80"]), "127.0.0.1:80").is_ok());
         let rules = rules(authority("{index}.0.0.1:80"), &[]);
         assert!(numbered(&rules, "127").is_ok(), "the operator chose it");
         let values = Values { index: Some("127"), ..Values::default() };
-        assert_eq!(rules.host("127", &values, true), Err(Refused::NotAllowed), "a client had a say in it");
+        assert_eq!(rules.host("127", &values, true), refused("127.0.0.1:80"), "a client had a say in it");
     }
 
     #[test]

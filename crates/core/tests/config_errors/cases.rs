@@ -12,7 +12,7 @@ const CASES: &[(&str, &str)] = &[
     (r#""x""#, "the configuration: got a text that is not shown; allowed: an object"),
     ("null", "the configuration: got null; allowed: an object"),
     (r#"{"keys":{}}"#, "keys: unknown field; allowed: FIELDS"),
-    (r#"{"key":"client_id"}"#, r#"key: got "client_id"; allowed: an object"#),
+    (r#"{"key":"client_id"}"#, r#"key: got "client_id"; allowed: an object such as { header: x-tenant }"#),
     (r#"{"key":{}}"#, "key: got none of its fields; allowed: exactly one of SOURCES"),
     (
         r#"{"key":{"query":"a","header":"b"}}"#,
@@ -91,10 +91,7 @@ const CASES: &[(&str, &str)] = &[
         r#"{"resolve":{"cache":{"negative_ttl":"-1s"}}}"#,
         r#"resolve.cache.negative_ttl: got "-1s"; allowed: a duration such as "1s", "0.25s" or "250ms", from 0ms to 3600s"#,
     ),
-    (
-        r#"{"resolve":{"retries":3}}"#,
-        "resolve.retries: unknown field; allowed: cluster, authority, path, query, headers, forward_headers, body, answer, set_headers, not_found, timeout, cache, max_in_flight",
-    ),
+    (r#"{"resolve":{"retries":3}}"#, "resolve.retries: unknown field; allowed: CALL"),
     (
         r#"{"resolve":{},"index":{}}"#,
         "index: got both `resolve` and `index`; allowed: exactly one of resolve, index, shuffle_shard, template",
@@ -265,7 +262,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"on_error":"ignore"}"#,
-        r#"on_error: got "ignore"; allowed: reject, continue, or an object with one of reject and target"#,
+        r#"on_error: got "ignore"; allowed: reject, continue, or an object with one of reject and target, such as { reject: 503 }"#,
     ),
     (
         r#"{"on_error":{"a":[1,null]}}"#,
@@ -280,7 +277,7 @@ const CASES: &[(&str, &str)] = &[
         r#"{"key":{"query":"a"},"key":{"query":"b"}}"#,
         "the configuration: duplicate member `key` at line 1 column 41; allowed: each member once",
     ),
-    (r#"{"key":["a"]}"#, r#"key: got ["a"]; allowed: an object"#),
+    (r#"{"key":["a"]}"#, r#"key: got ["a"]; allowed: an object such as { header: x-tenant }"#),
     (r#"{"resolve":["a"]}"#, "resolve: got a list that is not shown; allowed: an object"),
     (
         r#"{"allowed_targets":[null]}"#,
@@ -375,7 +372,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"resolve":{"headers":{"x-a":"{topsecret"}}}"#,
-        "resolve.headers.x-a: got a text that is not shown with a brace without its partner; allowed: a text, with {key} or without",
+        "resolve.headers.x-a: got a text that is not shown with a brace without its partner; allowed: a text, with {key} or without; FORWARD",
     ),
     (r#"{"a\n[critical] forged":1}"#, r"a\n[critical] forged: unknown field; allowed: FIELDS"),
     (r#"{"metadata":"a\nb"}"#, r#"metadata: got "a\nb"; allowed: a namespace of metadata"#),
@@ -423,19 +420,19 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"resolve":{"headers":{"x-api-key":"a{secret}b"}}}"#,
-        "resolve.headers.x-api-key: got a text that is not shown with an unknown placeholder; allowed: a text, with {key} or without",
+        "resolve.headers.x-api-key: got a text that is not shown with an unknown placeholder; allowed: a text, with {key} or without; FORWARD",
     ),
     (
         r#"{"key":{"host":"{key}.a.test:80"},"resolve":{}}"#,
-        r#"key.host: got "{key}.a.test:80" with a character that is never there; allowed: a pattern such as `{key}-*`"#,
+        r#"key.host: got "{key}.a.test:80" with a character that is never there; allowed: a pattern such as `{key}-*`, not a regular expression"#,
     ),
     (
         r#"{"key":{"path":"/a/{key}?b=*"},"resolve":{}}"#,
-        r#"key.path: got "/a/{key}?b=*" with a character that is never there; allowed: a pattern such as `{key}-*`"#,
+        r#"key.path: got "/a/{key}?b=*" with a character that is never there; allowed: a pattern such as `{key}-*`, not a regular expression"#,
     ),
     (
         r#"{"key":{"host":"{a}{b}.test"},"template":{},"target":{"authority":"{a}:80"}}"#,
-        r#"key.host: got "{a}{b}.test" with two of `{name}` and `*` without a text between them; allowed: a pattern such as `{key}-*`"#,
+        r#"key.host: got "{a}{b}.test" with two of `{name}` and `*` without a text between them; allowed: a pattern such as `{key}-*`, not a regular expression"#,
     ),
     (r#"{"key":{"path":"x/{key}"}}"#, r#"key.path: got "x/{key}"; allowed: a pattern that starts with `/`"#),
     (
@@ -543,6 +540,73 @@ const CASES: &[(&str, &str)] = &[
         r#"{"index":{"hosts":["a:1"]},"target":{"authority":"{host}:2"}}"#,
         r#"target.authority: got "{host}:2" with {host} and without {port}; allowed: both, or {hostport}"#,
     ),
+    (
+        r#"{"on_error":503}"#,
+        "on_error: got 503; allowed: reject, continue, or an object with one of reject and target, such as { reject: 503 }",
+    ),
+    (
+        r#"{"key":{"parts":[{"header":"x-a"}]}}"#,
+        r#"key.parts: got [{"header":"x-a"}]; allowed: an object such as { tenant: { header: x-tenant } }"#,
+    ),
+    (
+        r#"{"key":{"header":"x-env","default":"prod"}}"#,
+        "key.default: unknown field; allowed: KEYS; a default goes into `key.parts`",
+    ),
+    (
+        r#"{"key":{"host":"(.*).example.com"}}"#,
+        r#"key.host: got "(.*).example.com" with no {name}; allowed: a pattern such as `{key}-*`, not a regular expression"#,
+    ),
+    (r#"{"cache":{"ttl":"5s"}}"#, "cache: unknown field; allowed: FIELDS; see `resolve.cache`"),
+    (r#"{"timeout":"1s"}"#, "timeout: unknown field; allowed: FIELDS; see `resolve.timeout`"),
+    (
+        r#"{"resolve":{"on_not_found":"reject"}}"#,
+        "resolve.on_not_found: unknown field; allowed: CALL; `on_not_found` goes beside `resolve`",
+    ),
+    (
+        r#"{"resolve":{"method":"POST"}}"#,
+        "resolve.method: unknown field; allowed: CALL; a `body` makes the call a POST request",
+    ),
+    (
+        r#"{"template":"{key}:80"}"#,
+        r#"template: got "{key}:80"; allowed: an object without fields; the text goes into `target`"#,
+    ),
+    (
+        r#"{"fallback":{"template":"{key}:80"}}"#,
+        r#"fallback.template: got "{key}:80"; allowed: an object without fields; the text goes into `fallback.target`"#,
+    ),
+    (
+        r#"{"resolve":{"body":"{\"type\":\"tenant\"}"}}"#,
+        r#"resolve.body: got "{\"type\":\"tenant\"}" with the unknown placeholder {"type":"tenant"}; allowed: a text, with {key} or without; to send JSON, write it as an object, not as a text"#,
+    ),
+    (
+        r#"{"resolve":{"body":{"type":"{kind}"}}}"#,
+        r#"resolve.body.type: got "{kind}" with the unknown placeholder {kind}; allowed: a text, with {key} or without"#,
+    ),
+    (
+        r#"{"resolve":{"headers":{"authorization":"{authorization}"}}}"#,
+        "resolve.headers.authorization: got a text that is not shown with an unknown placeholder; allowed: a text, with {key} or without; FORWARD",
+    ),
+    (
+        r#"{"template":{},"target":{"authority":"{key}.svc"},"allowed_targets":["*.svc"]}"#,
+        r#"target.authority: got "{key}.svc" without a port; allowed: PORT"#,
+    ),
+    (
+        r#"{"resolve":{"answer":{"host":"text"}},"target":{"dynamic_host":"{host}"},"allowed_targets":["a"]}"#,
+        r#"target.dynamic_host: got "{host}" without a port; allowed: PORT"#,
+    ),
+    (
+        r#"{"fallback":{"template":{},"target":{"authority":"{key}.svc"}},"allowed_targets":["*.svc"]}"#,
+        r#"fallback.target.authority: got "{key}.svc" without a port; allowed: PORT"#,
+    ),
+    (
+        r#"{"template":{},"target":{"authority":"h-{key}:8081"},"allowed_targets":["h-*:8082","h-*:90*"]}"#,
+        r#"target.authority: got "h-{key}:8081" with a port that no entry of allowed_targets allows; allowed: a port that an entry allows"#,
+    ),
+    (
+        r#"{"resolve":{"answer":{"name":"text"}},"allowed_targets":["shard_*:8081"],
+            "target":{"header":{"name":"x-shard","value":"{name}"}}}"#,
+        r#"target.header.value: got "{name}" beside allowed_targets with ports only; allowed: with an entry without a port: a name has none"#,
+    ),
 ];
 
 /// Texts that recur in the messages.
@@ -555,6 +619,12 @@ const SHORTHANDS: &[(&str, &str)] = &[
     ("SOURCES", "query, header, cookie, path_segment, host, path, first, parts"),
     ("KEYS", "query, header, cookie, path_segment, host, path, match, first, parts"),
     ("RESOLVED", "a text with one of {hostport}, {host}, {port}, {key}"),
+    ("FORWARD", "to send a header of the request along, use `forward_headers`"),
+    ("PORT", "with a port, because allowed_targets matches no address without one"),
+    (
+        "CALL",
+        "cluster, authority, path, query, headers, forward_headers, body, answer, set_headers, not_found, timeout, cache, max_in_flight",
+    ),
     ("WELL", "a text that is well-formed once its placeholders are replaced"),
     ("COUNT", "a whole number from 1 to 65536"),
     ("DURATION", r#"a duration such as "1s", "0.25s" or "250ms", from 1ms to 3600s"#),

@@ -32,6 +32,33 @@ fn a_route_has_the_plugins_fields_but_those_of_the_plugin_as_a_whole() {
 }
 
 #[test]
+fn a_target_that_the_list_may_allow_is_accepted() {
+    for text in [
+        r#"{"template":{},"target":{"authority":"h-{key}:8081"},"allowed_targets":["h-*:8082","h-*"]}"#,
+        r#"{"template":{},"target":{"authority":"h-{key}:8081"},"allowed_targets":["h-*:8*1"]}"#,
+        r#"{"template":{},"target":{"authority":"{key}"},"allowed_targets":["h-*:8081"]}"#,
+        r#"{"key":{"host":"{port}-{id}.test"},"template":{},"target":{"authority":"{id}:{port}"},"allowed_targets":["*:1"]}"#,
+        r#"{"template":{},"target":{"authority":"{key}.svc"}}"#,
+        r#"{"resolve":{},"target":{"header":{"name":"x-a","value":"{hostport}"}},"allowed_targets":["h:1"]}"#,
+        r#"{"resolve":{"answer":{"name":"text"}},"target":{"header":{"name":"x-a","value":"{name}"}},
+            "allowed_targets":["h:1","shard_*"],"on_error":{"target":{"header":{"name":"x-a","value":"b"}}}}"#,
+    ] {
+        assert!(config::parse(text.as_bytes()).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn the_log_names_every_part_of_the_key() {
+    let shown = |key: &str| {
+        let text = format!(r#"{{"key":{key},"index":{{"hosts":["a:1"]}}}}"#);
+        config::parse(text.as_bytes()).expect(key).config.to_string()
+    };
+    assert_eq!(shown(r#"{"header":"X-Env"}"#), "key x-env, index of 1 named hosts");
+    let parts = r#"{"parts":{"id":{"header":"x-id"},"env":{"header":"x-env","default":"prod"}}}"#;
+    assert_eq!(shown(parts), "key (env, id), index of 1 named hosts");
+}
+
+#[test]
 fn a_long_value_is_cut_in_the_message() {
     let text = format!(r#"{{"on_error":"{}"}}"#, "é".repeat(10_000));
     let message = config::parse(text.as_bytes()).expect_err("refused").to_string();
