@@ -6,6 +6,7 @@ mod authority;
 mod cache;
 mod client;
 mod configuration;
+mod control_plane;
 mod explain;
 mod forged;
 mod hostcalls;

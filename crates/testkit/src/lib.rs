@@ -8,6 +8,7 @@
 //! Therefore start processes from a thread that lives long enough: the test's own, or the main thread.
 
 pub mod config;
+pub mod control_plane;
 pub mod dns;
 pub mod env;
 pub mod envoy;

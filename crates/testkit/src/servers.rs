@@ -229,7 +229,10 @@ fn nth(first: SocketAddrV4, number: u8) -> SocketAddrV4 {
 }
 
 /// `$PINROUTE_BINARY`, else the one that was built beside the running program.
-fn binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// If there is none.
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = env::var_os("PINROUTE_BINARY").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         ensure!(path.is_file(), "PINROUTE_BINARY={} does not exist", path.display());
