@@ -44,7 +44,11 @@ impl Form {
     }
 
     fn source(self) -> Value {
-        let mut source = if self.is_aggregated { json!({ "ads": {} }) } else { json!({ "api_config_source": self.api() }) };
+        let mut source = if self.is_aggregated {
+            json!({ "ads": {} })
+        } else {
+            json!({ "api_config_source": self.api() })
+        };
         source["resource_api_version"] = json!("V3");
         source
     }
@@ -67,9 +71,7 @@ impl Form {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             "explicit_http_config": { "http2_protocol_options": {} },
         });
-        let address = |address: std::net::SocketAddr| {
-            json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
-        };
+        let address = |address: std::net::SocketAddr| json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } });
         let endpoint = json!({ "endpoint": { "address": address(xds) } });
         let mut config = json!({
             "node": { "id": "envoy-1", "cluster": "test" },
@@ -126,7 +128,9 @@ fn start(form: Form, plane: &ControlPlane) -> (Envoy, Client) {
 /// What the filter shows for a customer: shard size and number of hosts.
 fn numbers(client: &Client, customer: &str) -> String {
     match client.request("GET", "/", &[("x-customer-id", customer)], b"") {
-        Ok(response) => response.header("x-shard-config").map_or(format!("{}", response.status), str::to_owned),
+        Ok(response) => {
+            response.header("x-shard-config").map_or(format!("{}", response.status), str::to_owned)
+        }
         Err(error) => format!("{error:#}"),
     }
 }
@@ -141,7 +145,13 @@ fn wait_for(client: &Client, customer: &str, expected: &str) {
 
 /// Envoy's own counts of updates that it accepted or refused.
 fn updates(envoy: &Envoy, which: &str) -> BTreeMap<String, u64> {
-    let stats = ["cluster_manager.cds", "cluster.service_backend", "runtime", "http.ingress", "extension_config_discovery"];
+    let stats = [
+        "cluster_manager.cds",
+        "cluster.service_backend",
+        "runtime",
+        "http.ingress",
+        "extension_config_discovery",
+    ];
     let all = stats.into_iter().flat_map(|prefix| envoy.stats(prefix).unwrap());
     all.filter(|(name, _)| name.ends_with(which)).collect()
 }
@@ -178,9 +188,8 @@ fn every_form_of_the_protocol_is_accepted_updated_and_resumed() {
         let is_over = AtomicBool::new(false);
         let failed = thread::scope(|scope| {
             let load = scope.spawn(|| {
-                let statuses = std::iter::from_fn(|| {
-                    (!is_over.load(Ordering::Relaxed)).then(|| numbers(&client, "a"))
-                });
+                let statuses =
+                    std::iter::from_fn(|| (!is_over.load(Ordering::Relaxed)).then(|| numbers(&client, "a")));
                 statuses.filter(|seen| seen != "1/4").collect::<Vec<_>>()
             });
             plane.crash().unwrap();

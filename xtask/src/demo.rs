@@ -1,10 +1,11 @@
-//! The demo: two Envoys on fixed loopback ports, with the servers behind them.
+//! The demo: two Envoys on fixed loopback ports, with the servers behind them, and the control plane of the second.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use pinroute_testkit::control_plane::ControlPlane;
 use pinroute_testkit::env::{SERVER_PORT, TestEnv};
 use pinroute_testkit::envoy::envoy_binary;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +15,10 @@ const ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 
 /// The same for shuffle sharding.
 const SHARDS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 10001));
 const SHARDS_ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9902));
+
+/// The control plane.
+const XDS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 18000));
+const API: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 18001));
 
 /// One Envoy of the demo, with the servers behind it.
 struct Demo {
@@ -29,7 +34,7 @@ struct Demo {
 
 const DEMOS: [Demo; 2] = [
     Demo { config: "envoy.yaml", listen: LISTEN, admin: ADMIN, network: 0, servers: 2 },
-    Demo { config: "shuffle-shard.yaml", listen: SHARDS, admin: SHARDS_ADMIN, network: 1, servers: 8 },
+    Demo { config: "shuffle-shard-rtds.yaml", listen: SHARDS, admin: SHARDS_ADMIN, network: 1, servers: 12 },
 ];
 
 /// How often the demo checks that all processes still run.
@@ -37,6 +42,8 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs the demo until Ctrl-C. Processes start from the main thread, so that they end with it in every case.
 pub fn run() -> Result<()> {
+    ensure_free("the control plane", XDS)?;
+    ensure_free("the control plane's API", API)?;
     DEMOS.iter().try_for_each(Demo::ensure_free)?;
     // The download may take minutes. Ctrl-C ends it, because signals are handled only from the next step on.
     let envoy = envoy_binary()?;
@@ -47,17 +54,24 @@ pub fn run() -> Result<()> {
     println!("Envoy is {}", envoy.display());
     // Outside of the runtime: a test environment has one of its own.
     let envs = DEMOS.iter().map(Demo::start).collect::<Result<Vec<_>>>()?;
+    // Last, so that its time line begins when everything else runs.
+    let plane = ControlPlane::start_on(XDS, API, &["--demo"])?;
     println!("{}", invitation());
     let watched: Result<()> = runtime.block_on(async {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => return Ok(()),
                 _ = terminate.recv() => return Ok(()),
-                () = tokio::time::sleep(WATCH_INTERVAL) => envs.iter().try_for_each(still_running)?,
+                () = tokio::time::sleep(WATCH_INTERVAL) => {
+                    envs.iter().try_for_each(still_running)?;
+                    if let Some(status) = plane.process().exited()? {
+                        bail!("the control plane has ended ({status})\n{}", plane.process().log_tail(20));
+                    }
+                }
             }
         }
     });
-    drop(envs);
+    drop((envs, plane));
     watched?;
     println!("stopped");
     Ok(())
@@ -73,12 +87,7 @@ impl Demo {
         let servers =
             (1..=self.servers).map(|number| (format!("server {number}"), self.server(number).into()));
         let envoy = [("Envoy".to_owned(), self.listen), ("Envoy's admin interface".to_owned(), self.admin)];
-        for (what, addr) in envoy.into_iter().chain(servers) {
-            TcpListener::bind(addr).with_context(|| {
-                format!("{what} needs {addr}, which is in use; stop the program that listens there")
-            })?;
-        }
-        Ok(())
+        envoy.into_iter().chain(servers).try_for_each(|(what, addr)| ensure_free(&what, addr))
     }
 
     fn start(&self) -> Result<TestEnv> {
@@ -87,9 +96,17 @@ impl Demo {
             .replicas(self.servers)
             .concurrency(2)
             .fixed(self.listen, self.admin, self.server(1))
+            .address(("control-plane", XDS.port()), XDS)
             .progress(|line| println!("  {line}"))
             .start()
     }
+}
+
+fn ensure_free(what: &str, addr: SocketAddr) -> Result<()> {
+    let listening = TcpListener::bind(addr);
+    listening
+        .map(drop)
+        .with_context(|| format!("{what} needs {addr}, which is in use; stop the program that listens there"))
 }
 
 fn still_running(env: &TestEnv) -> Result<()> {
@@ -112,7 +129,12 @@ The demo is running. In another terminal:
   curl -s 'http://{ADMIN}/stats?filter=pinroute'  # what the filter counted
   target/debug/pinroute client --url http://{LISTEN}  # checks that every request reaches its owner
 
-Shuffle sharding, 2 of 8 servers for each customer:
+Shuffle sharding, 2 of 8 servers for each customer; 30 s after the start 12 servers, and 3 of them for customer-A; after 60 s, 4 for customer-B:
+
+  while sleep 1; do for c in A B; do curl -sI -H "x-customer-id: customer-$c" http://{SHARDS}/headers | grep x-shard-config; done; done
+  curl -X PUT -d '{{"shard_size": 5}}' http://{API}/v1/customers/customer-A  # in effect at once
+  curl -s http://{API}/v1/nodes  # which Envoy has what
+
 
   curl -sI -H 'x-customer-id: customer-A' http://{SHARDS}/headers | grep -E 'x-(shard|target)'
   for n in 1 2 3 4 5 6; do curl -sI -H 'x-customer-id: customer-A' http://{SHARDS}/echo/$n | grep x-target; done

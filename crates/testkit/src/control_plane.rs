@@ -34,8 +34,15 @@ impl ControlPlane {
     /// # Errors
     /// If it does not come up.
     pub fn start(options: &[&str]) -> Result<Self> {
+        Self::start_on(free()?, free()?, options)
+    }
+
+    /// The same on these addresses, in place of free ones.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start_on(xds: SocketAddr, api: SocketAddr, options: &[&str]) -> Result<Self> {
         let dir = TempDir::new()?;
-        let [xds, api] = [free()?, free()?];
         let data = dir.path().join("data").to_string_lossy().into_owned();
         let fixed = ["control-plane", "--xds", &xds.to_string(), "--api", &api.to_string(), "--data", &data];
         let arguments: Vec<_> = fixed.iter().chain(options).map(|&text| text.to_owned()).collect();
