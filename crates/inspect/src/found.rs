@@ -118,14 +118,11 @@ impl Found {
 /// [`ReadError`]
 pub fn configurations(bytes: &[u8]) -> Result<Vec<Found>, ReadError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ReadError::NotText)?;
-    let documents: Vec<Node> = match serde_saphyr::from_multiple(text) {
+    let documents = match Node::read_all(text) {
         Ok(documents) => documents,
         // What is meant as JSON gets the filter's own message.
         Err(_) if text.trim_start().starts_with('{') => return Ok(vec![whole(bytes.to_vec(), None)]),
-        Err(error) => {
-            let message = error.to_string();
-            return Err(ReadError::NotYaml(message.lines().next().unwrap_or_default().to_owned()));
-        }
+        Err(message) => return Err(ReadError::NotYaml(message)),
     };
     if !documents.iter().any(is_envoy) {
         let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
@@ -294,7 +291,7 @@ fn of_any(any: &Node) -> (Content, Option<Node>, u64) {
             Some((value, Some(text))) => {
                 // The line of a text of several lines is that of its first.
                 let lines = text.trim_end().lines().count();
-                let node = (lines > 1).then(|| serde_saphyr::from_str(text).ok()).flatten();
+                let node = (lines > 1).then(|| Node::read_all(text).ok()?.into_iter().next()).flatten();
                 (Content::Plugin(text.as_bytes().to_vec()), node, value.line.saturating_sub(1))
             }
             None => (Content::Plugin(Vec::new()), None, 0),
