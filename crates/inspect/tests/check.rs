@@ -139,7 +139,7 @@ static_resources:
   - name: pinroute
     vm_config: { vm_id: x }
     configuration:
-      '@type': google.protobuf.StringValue
+      '@type': type.googleapis.com/google.protobuf.StringValue
       value: |
         {
           \"index\": { \"replicas\": 0 }
@@ -165,6 +165,35 @@ fn yaml_is_read_as_envoy_reads_it() {
         let config =
             format!("index: {{ names: {names} }}\ntarget: {{ header: {{ name: x-a, value: '{{name}}' }} }}");
         assert!(checked(&config).ok, "{names}");
+    }
+}
+
+/// Envoy 1.40.0 says the same to each.
+#[test]
+fn a_configuration_stands_where_envoy_reads_it() {
+    const HOST: &str = "type.googleapis.com/google.protobuf";
+    let any = |kind: &str, rest: Value| {
+        let mut any = json!({ "@type": kind });
+        any.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        messages(&envoy(&json!([filter("pinroute", &any)]), &json!([]))).remove(0)
+    };
+    for (kind, rest) in [
+        ("Struct", json!({ "value": null })),
+        ("BytesValue", json!({})),
+        // `{}` and two blanks, so that it needs padding; and a text that differs in the two alphabets.
+        ("BytesValue", json!({ "value": "e30gIA==" })),
+        ("BytesValue", json!({ "value": "e30gIA" })),
+        ("BytesValue", json!({ "value": "eyJrZXkiOnsicXVlcnkiOiJ-In19" })),
+        ("BytesValue", json!({ "value": "eyJrZXkiOnsicXVlcnkiOiJ+In19" })),
+    ] {
+        assert_eq!(any(&format!("{HOST}.{kind}"), rest.clone()), None, "{kind} {rest}");
+    }
+    let without_value = any(&format!("{HOST}.Struct"), json!({ "index": { "replicas": 2 } })).unwrap();
+    assert!(without_value.starts_with("configuration: got \"index\" beside the type; "), "{without_value}");
+    let no_url = any("google.protobuf.Struct", json!({ "value": {} })).unwrap();
+    assert!(no_url.starts_with("configuration: got the type \"google.protobuf.Struct\"; "), "{no_url}");
+    for empty in [Value::Null, json!({})] {
+        assert_eq!(messages(&envoy(&json!([filter("pinroute", &empty)]), &json!([]))), [None], "{empty}");
     }
 }
 
