@@ -97,6 +97,13 @@ mod tests {
     }
 
     #[test]
+    fn a_request_has_its_host_in_a_header() {
+        let config = "key: { host: \"{key}.test\" }\nindex: { hosts: [\"a:1\", \"b:1\"] }\n";
+        let arguments = ["explain", "--config", "-", "--header", "Host: Tenant.test:80", "--json"];
+        assert_eq!(json(&pinroute(&arguments, &[], config))["key"], "tenant");
+    }
+
+    #[test]
     fn a_key_may_begin_with_a_hyphen() {
         let report = json(&pinroute(&["explain", "--config", "now.yaml", "--key", "-7", "--json"], &[], ""));
         assert_eq!(report["key"], "-7");
