@@ -1,6 +1,6 @@
 //! `pinroute client`: its options, its progress bar and its exit code.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -83,7 +83,11 @@ impl Arguments {
             anyhow::Ok(report?)
         })?;
         let text = if json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
-        writeln!(std::io::stdout(), "{text}").context("cannot print the result")?;
+        match writeln!(std::io::stdout(), "{text}") {
+            // A reader that has seen enough closes the pipe; the exit code still tells.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written.context("cannot print the result")?,
+        }
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
 use pinroute_inspect::explain::Question;
 use pinroute_inspect::{Live, SetValue, Subject};
 use serde::Serialize;
@@ -64,7 +65,7 @@ pub struct Explain {
     name: Option<String>,
 
     /// The key.
-    #[arg(long, env = "PINROUTE_KEY")]
+    #[arg(long, env = "PINROUTE_KEY", allow_hyphen_values = true)]
     key: Option<std::ffi::OsString>,
 
     /// A part of the key, as NAME=VALUE; may be repeated.
@@ -99,6 +100,7 @@ pub struct Explain {
 impl Explain {
     /// Answers the question.
     pub fn run(self) -> Result<ExitCode> {
+        read_stdin_once([Some(&self.config), self.keys.as_ref(), self.runtime.as_ref()]);
         let live = Live { runtime: self.runtime.as_deref().map(read).transpose()?, set: self.set };
         let mut subject = load(&self.config, self.name.as_deref(), &live)?;
         let question = Question {
@@ -156,6 +158,8 @@ pub struct Preview {
 impl Preview {
     /// Compares the configurations.
     pub fn run(self) -> Result<ExitCode> {
+        let (before, after) = (self.from_runtime.as_ref(), self.to_runtime.as_ref());
+        read_stdin_once([Some(&self.from), Some(&self.to), Some(&self.keys), before, after]);
         let side = |file: &Path, runtime: Option<&Path>| {
             let live = Live { runtime: runtime.map(read).transpose()?, set: Vec::new() };
             load(file, self.name.as_deref(), &live)
@@ -193,6 +197,14 @@ fn load(file: &Path, name: Option<&str>, live: &Live) -> Result<Subject> {
 
 fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == "-"
+}
+
+/// Refuses options by which several files are the standard input: the second reader would find it empty.
+fn read_stdin_once<const N: usize>(files: [Option<&PathBuf>; N]) {
+    if files.into_iter().flatten().filter(|file| is_stdin(file)).count() > 1 {
+        let message = "more than one file is -, and standard input can be read only once\n";
+        clap::Error::raw(ErrorKind::ArgumentConflict, message).exit();
+    }
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {

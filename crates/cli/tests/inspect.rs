@@ -97,6 +97,36 @@ mod tests {
     }
 
     #[test]
+    fn a_request_has_its_host_in_a_header() {
+        let config = "key: { host: \"{key}.test\" }\nindex: { hosts: [\"a:1\", \"b:1\"] }\n";
+        let arguments = ["explain", "--config", "-", "--header", "Host: Tenant.test:80", "--json"];
+        assert_eq!(json(&pinroute(&arguments, &[], config))["key"], "tenant");
+    }
+
+    #[test]
+    fn a_key_may_begin_with_a_hyphen() {
+        let report = json(&pinroute(&["explain", "--config", "now.yaml", "--key", "-7", "--json"], &[], ""));
+        assert_eq!(report["key"], "-7");
+    }
+
+    #[test]
+    fn odd_keys_and_names_keep_the_width_and_the_terminal() {
+        let odd = format!("{}\na\u{9b}31m\n\u{202e}b\n", "x".repeat(250));
+        let input: String = (0..200).map(|number| odd.replace('\n', &format!("{number}\n"))).collect();
+        let name = "static_resources: { x: { name: \"pinroute\\e[2J\", vm_config: {} } }";
+        for (arguments, input) in [
+            (&["preview", "--from", "now.yaml", "--to", "next.yaml", "--keys", "-"][..], input.as_str()),
+            (&["explain", "--config", "now.yaml", "--key", "a", "--keys", "-"], &input),
+            (&["check", "-"], name),
+        ] {
+            let text = text(&pinroute(arguments, &[], input).stdout);
+            let is_fit = |line: &str| line.chars().count() <= 80 || arguments[0] == "check";
+            assert!(!text.is_empty() && text.lines().all(is_fit), "{text}");
+            assert!(!text.contains(['\u{9b}', '\u{202e}', '\u{1b}']), "{text:?}");
+        }
+    }
+
+    #[test]
     fn preview_counts_who_moves_within_the_error_of_sampling() {
         let arguments = ["preview", "--from", "now.yaml", "--to", "next.yaml", "--keys", "-", "--json"];
         let report = json(&pinroute(&arguments, &[], &keys(100_000)));
@@ -139,6 +169,8 @@ mod tests {
             &["explain", "--config", "now.yaml", "--part", "x"],
             &["preview", "--from", "now.yaml"],
             &["schema", "--yaml"],
+            &["explain", "--config", "-", "--key", "a", "--keys", "-"],
+            &["preview", "--from", "-", "--to", "-", "--keys", "now.yaml"],
         ] {
             assert_eq!(pinroute(arguments, &[], "").status.code(), Some(2), "{arguments:?}");
         }

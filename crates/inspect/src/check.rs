@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::advice::{Advice, advice};
 use crate::found::{Found, ReadError, configurations};
+use crate::text::printable;
 
 /// What was found in a file.
 #[derive(Clone, Debug, Serialize)]
@@ -95,9 +96,9 @@ impl fmt::Display for Report {
                 }
                 write!(f, ": {kind}: ")?;
                 if !name.is_empty() {
-                    write!(f, "{name}: ")?;
+                    write!(f, "{}: ", printable(name))?;
                 }
-                writeln!(f, "{message}")
+                writeln!(f, "{}", printable(message))
             };
             if let Some(summary) = summary {
                 finding(line, "ok", summary)?;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use pinroute_core::config::{self, Config, ConfigError, PluginConfig};
 use prost::Message;
 use prost_types::value::Kind;
@@ -118,14 +118,11 @@ impl Found {
 /// [`ReadError`]
 pub fn configurations(bytes: &[u8]) -> Result<Vec<Found>, ReadError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ReadError::NotText)?;
-    let documents: Vec<Node> = match serde_saphyr::from_multiple(text) {
+    let documents = match Node::read_all(text) {
         Ok(documents) => documents,
         // What is meant as JSON gets the filter's own message.
         Err(_) if text.trim_start().starts_with('{') => return Ok(vec![whole(bytes.to_vec(), None)]),
-        Err(error) => {
-            let message = error.to_string();
-            return Err(ReadError::NotYaml(message.lines().next().unwrap_or_default().to_owned()));
-        }
+        Err(message) => return Err(ReadError::NotYaml(message)),
     };
     if !documents.iter().any(is_envoy) {
         let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
@@ -277,38 +274,58 @@ impl Finder {
 /// to these.
 fn of_any(any: &Node) -> (Content, Option<Node>, u64) {
     let kind = any.text_at(&["@type"]);
-    let value = any.get("value");
+    let value = any.get("value").filter(|value| !value.is_null());
+    let empty = || (Content::Plugin(Vec::new()), None, 0);
     let wrong = |problem: String, allowed: &str| {
         (Content::Unknown(ConfigError::new("configuration", problem, allowed)), None, 0)
     };
-    match kind.rsplit(['/', '.']).next().unwrap_or_default() {
+    if any.is_null() || (any.is_object() && any.members().is_empty()) {
+        return empty();
+    }
+    // Envoy refuses the file for what follows; so it does for a type that is no URL.
+    if let Some(other) =
+        any.members().iter().find(|member| !matches!(member.name.as_str(), "@type" | "value"))
+    {
+        let problem = format!("got {:?} beside the type", other.name);
+        return wrong(problem, "the configuration within `value`");
+    }
+    let name = kind.rsplit_once('/').map(|(_, name)| name).unwrap_or_default();
+    match name.strip_prefix("google.protobuf.").unwrap_or_default() {
         "Struct" => match value {
             Some(object) if object.is_object() => {
                 let bytes = to_struct(&object.to_value()).encode_to_vec();
                 (Content::Plugin(bytes), Some(object.clone()), 0)
             }
-            None => (Content::Plugin(Vec::new()), None, 0),
+            None => empty(),
             Some(other) => wrong(format!("got {} as the value of a Struct", other.to_value()), "an object"),
         },
         "StringValue" => match value.map(|value| (value, value.text())) {
             Some((value, Some(text))) => {
                 // The line of a text of several lines is that of its first.
                 let lines = text.trim_end().lines().count();
-                let node = (lines > 1).then(|| serde_saphyr::from_str(text).ok()).flatten();
+                let node = (lines > 1).then(|| Node::read_all(text).ok()?.into_iter().next()).flatten();
                 (Content::Plugin(text.as_bytes().to_vec()), node, value.line.saturating_sub(1))
             }
-            None => (Content::Plugin(Vec::new()), None, 0),
+            None => empty(),
             Some(_) => wrong("the value of a StringValue is not a text".to_owned(), "JSON as text"),
         },
-        "BytesValue" => match value.and_then(Node::text).map(|text| BASE64.decode(text)) {
-            Some(Ok(bytes)) => (Content::Plugin(bytes), None, 0),
-            _ => wrong("the value of a BytesValue is not base64".to_owned(), "base64"),
+        "BytesValue" => match value.map(|value| value.text().and_then(base64)) {
+            Some(Some(bytes)) => (Content::Plugin(bytes), None, 0),
+            None => empty(),
+            Some(None) => wrong("the value of a BytesValue is not base64".to_owned(), "base64"),
         },
         _ => {
             let problem = format!("got the type {kind:?}");
-            wrong(problem, "google.protobuf.Struct, StringValue or BytesValue, with its `value`")
+            let allowed =
+                "type.googleapis.com/google.protobuf.Struct, StringValue or BytesValue, with its `value`";
+            wrong(problem, allowed)
         }
     }
+}
+
+/// Base64 as protobuf reads it in JSON: of either alphabet, padded or not.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(text.trim_end_matches('=').replace('-', "+").replace('_', "/")).ok()
 }
 
 /// The routes of a connection manager that a filter is enabled for and that go to a cluster.

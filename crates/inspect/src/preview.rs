@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::keys::{for_each_line, key_of_line};
 use crate::overlap::{HostIds, common};
 use crate::subject::Subject;
-use crate::text::{bar, grouped, percent};
+use crate::text::{bar, cut, entry, grouped, percent, printable};
 use crate::theory::{Numbers, Stays};
 
 /// How many keys that move are named.
@@ -303,11 +303,12 @@ impl fmt::Display for Report {
             writeln!(f, "\nThe first keys that move")?;
             for Moved { key, from, to } in &self.examples {
                 let hosts = format!("{} -> {}", from.join(", "), to.join(", "));
-                crate::text::entry(f, &format!("  {key:12} "), &hosts)?;
+                let key = cut(&printable(key), 12);
+                entry(f, &format!("  {key:12} "), &hosts)?;
             }
         }
         for warning in from.warnings.iter().chain(&to.warnings) {
-            crate::text::entry(f, "warning", warning)?;
+            entry(f, "warning", warning)?;
         }
         Ok(())
     }

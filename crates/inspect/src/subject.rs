@@ -108,8 +108,12 @@ impl Subject {
     /// Sets what the request has beside its key.
     pub fn set_request(&mut self, path: &[u8], headers: &[(String, String)]) {
         self.request.path = path.to_vec();
-        let lower =
-            |(name, value): &(String, String)| (name.to_ascii_lowercase(), value.clone().into_bytes());
+        let lower = |(name, value): &(String, String)| {
+            let name = name.to_ascii_lowercase();
+            // The filter knows the host by HTTP/2's name.
+            let name = if name == "host" { ":authority".to_owned() } else { name };
+            (name, value.clone().into_bytes())
+        };
         self.request.headers = headers.iter().map(lower).collect();
     }
 
