@@ -14,6 +14,7 @@ mod request;
 mod subject;
 mod text;
 mod theory;
+mod wiring;
 
 pub use found::ReadError;
 pub use live::{Live, LiveError, SetValue};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::fmt;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Write};
 
 use pinroute_core::config::Strategy;
 use pinroute_core::explain::Explanation;
@@ -94,6 +94,9 @@ pub enum PreviewError {
     /// The keys cannot be read.
     #[error("cannot read the keys: {0}")]
     Keys(#[from] io::Error),
+    /// The list cannot be written.
+    #[error("cannot write the list: {0}")]
+    Write(io::Error),
     /// There are no keys.
     #[error("no key was read; allowed: one key on each line, several parts separated by tabs")]
     NoKeys,
@@ -104,31 +107,65 @@ pub enum PreviewError {
 /// # Errors
 /// [`PreviewError`]
 pub fn preview(from: &mut Subject, to: &mut Subject, keys: impl BufRead) -> Result<Report, PreviewError> {
+    let mut counts = Counts::new(Stays::of(&from.config, &to.config));
+    let (mut before, mut after) = (Side::of(from), Side::of(to));
+    let refused = compare(from, to, keys, |line, old, new| {
+        before.widen(old);
+        after.widen(new);
+        counts.add(line, old, new);
+        Ok(())
+    })?;
+    Ok(counts.report(before, after, refused))
+}
+
+/// Writes each key that moves, its hosts before and its hosts after, separated by tabs. Returns the number of lines that are no
+/// key or not routed.
+///
+/// # Errors
+/// [`PreviewError`]
+pub fn list(
+    from: &mut Subject,
+    to: &mut Subject,
+    keys: impl BufRead,
+    out: &mut impl Write,
+) -> Result<u64, PreviewError> {
+    let mut ids = HostIds::default();
+    compare(from, to, keys, |line, old, new| {
+        let (before, after) = (ids.of(old), ids.of(new));
+        if before == after {
+            return Ok(());
+        }
+        let [before, after] = [before, after].map(|hosts| ids.names(&hosts).join(","));
+        let rest = format!("\t{before}\t{after}\n");
+        out.write_all(line).and_then(|()| out.write_all(rest.as_bytes())).map_err(PreviewError::Write)
+    })
+}
+
+/// Asks both sides about each key that one of them routes. Returns the number of other lines.
+fn compare(
+    from: &mut Subject,
+    to: &mut Subject,
+    keys: impl BufRead,
+    mut each: impl FnMut(&[u8], &Explanation, &Explanation) -> Result<(), PreviewError>,
+) -> Result<u64, PreviewError> {
     for (name, subject) in [("--from", &*from), ("--to", &*to)] {
         if matches!(subject.config.strategy, Strategy::Resolve(..)) {
             return Err(PreviewError::Resolver(name));
         }
     }
-    let mut counts = Counts::new(Stays::of(&from.config, &to.config));
-    let (mut before, mut after) = (Side::of(from), Side::of(to));
+    let (mut compared, mut refused) = (0_u64, 0);
     for_each_line(keys, |line| {
-        let (Ok(key), Ok(other)) = (key_of_line(&from.config, line), key_of_line(&to.config, line)) else {
-            counts.refused += 1;
-            return;
-        };
-        let (old, new) = (from.explain(&key), to.explain(&other));
-        if old.hosts.is_empty() && new.hosts.is_empty() {
-            counts.refused += 1;
-            return;
+        if let (Ok(key), Ok(other)) = (key_of_line(&from.config, line), key_of_line(&to.config, line)) {
+            let (old, new) = (from.explain(&key), to.explain(&other));
+            if !old.hosts.is_empty() || !new.hosts.is_empty() {
+                compared += 1;
+                return each(line, &old, &new);
+            }
         }
-        before.widen(&old);
-        after.widen(&new);
-        counts.add(line, &old, &new);
+        refused += 1;
+        Ok(())
     })?;
-    if counts.keys == 0 {
-        return Err(PreviewError::NoKeys);
-    }
-    Ok(counts.report(before, after))
+    if compared == 0 { Err(PreviewError::NoKeys) } else { Ok(refused) }
 }
 
 impl Side {
@@ -161,7 +198,6 @@ struct Counts {
     known: HashMap<[Numbers; 2], f64>,
     ids: HostIds,
     keys: u64,
-    refused: u64,
     moved: u64,
     stay: f64,
     kept: BTreeMap<usize, u64>,
@@ -184,7 +220,6 @@ impl Counts {
             known: HashMap::new(),
             ids: HostIds::default(),
             keys: 0,
-            refused: 0,
             moved: 0,
             stay: 0.0,
             kept: BTreeMap::new(),
@@ -219,7 +254,7 @@ impl Counts {
         }
     }
 
-    fn report(self, from: Side, to: Side) -> Report {
+    fn report(self, from: Side, to: Side, refused: u64) -> Report {
         let keys = self.keys as f64;
         let expected = self.theory.as_ref().map(|_| keys - self.stay);
         let sample = self.sample.into_vec();
@@ -227,7 +262,7 @@ impl Counts {
             from,
             to,
             keys: self.keys,
-            refused: self.refused,
+            refused,
             moved: self.moved,
             moved_share: self.moved as f64 / keys,
             expected,
@@ -278,7 +313,8 @@ impl fmt::Display for Report {
         writeln!(f)?;
         writeln!(f, "{:15}{}", "keys", grouped(self.keys))?;
         if self.refused > 0 {
-            writeln!(f, "{:15}{} lines that are no key or not routed", "refused", grouped(self.refused))?;
+            let refused = grouped(self.refused);
+            writeln!(f, "{:15}skipped {refused} lines that are no key or not routed", "")?;
         }
         write!(f, "{:15}{} ({})", "moved", grouped(self.moved), percent(self.moved_share))?;
         match (self.expected, self.expected_share) {
@@ -304,6 +340,10 @@ impl fmt::Display for Report {
             for Moved { key, from, to } in &self.examples {
                 let hosts = format!("{} -> {}", from.join(", "), to.join(", "));
                 crate::text::entry(f, &format!("  {key:12} "), &hosts)?;
+            }
+            let more = self.moved.saturating_sub(self.examples.len() as u64);
+            if more > 0 {
+                writeln!(f, "  … and {} more", grouped(more))?;
             }
         }
         for warning in from.warnings.iter().chain(&to.warnings) {
