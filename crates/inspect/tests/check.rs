@@ -238,14 +238,18 @@ const INDEX: &str = "{ index: { replicas: 2 }, target: { authority: 's-{index}:1
 #[test]
 fn wiring_that_has_no_effect_is_a_warning() {
     let warned = |filter: &str, value: &str, route: &str| {
-        warned(&wired(filter, value, &format!("- {{ match: {{ prefix: / }}, route: {{ cluster: c }}, {route} }}"), ""))
+        warned(&wired(
+            filter,
+            value,
+            &format!("- {{ match: {{ prefix: / }}, route: {{ cluster: c }}, {route} }}"),
+            "",
+        ))
     };
     assert_eq!(warned("", INDEX, ""), [""; 0]);
     // A namespace that nothing is in.
     let per_route = INDEX.replacen('{', "{ per_route: ns,", 1);
     assert_eq!(warned("", &per_route, ""), ["filter pinroute: per_route 18"]);
-    let metadata =
-        |namespace: &str| format!("metadata: {{ filter_metadata: {{ {namespace}: {INDEX} }} }}");
+    let metadata = |namespace: &str| format!("metadata: {{ filter_metadata: {{ {namespace}: {INDEX} }} }}");
     assert_eq!(warned("", &per_route, &metadata("ns")), [""; 0]);
     assert_eq!(warned("", &per_route, &metadata("other")).len(), 1);
     // A filter that is not there.
@@ -275,21 +279,28 @@ fn without_a_table_of_routes_nothing_is_known_of_them() {
 #[test]
 fn names_are_compared_with_those_of_the_file() {
     let clusters = "  clusters: [{ name: resolver }, { name: admin }]\n";
-    let config = "{ resolve: { cluster: C }, allowed_targets: ['s-*:1'], shuffle: 0 }".replace(", shuffle: 0", "");
+    let config =
+        "{ resolve: { cluster: C }, allowed_targets: ['s-*:1'], shuffle: 0 }".replace(", shuffle: 0", "");
     let route = "- { match: { prefix: / }, route: { cluster: c } }";
-    let warned_of = |cluster: &str, rest: &str| warned(&wired("", &config.replace('C', cluster), route, rest));
+    let warned_of =
+        |cluster: &str, rest: &str| warned(&wired("", &config.replace('C', cluster), route, rest));
     assert_eq!(warned_of("resolver", clusters), [""; 0]);
     assert_eq!(warned_of("resolvr", clusters), ["filter pinroute: resolve.cluster 18"]);
     assert_eq!(warned_of("resolvr", ""), [""; 0]);
     let dynamic = format!("{clusters}dynamic_resources: {{ cds_config: {{}} }}\n");
     assert_eq!(warned_of("resolvr", &dynamic), [""; 0]);
 
-    let shards = "{ shuffle_shard: { total_hosts: 8 }, target: { header: { name: X-Shard, value: 's_{index}' } },
+    let shards =
+        "{ shuffle_shard: { total_hosts: 8 }, target: { header: { name: X-Shard, value: 's_{index}' } },
                                    runtime: { prefix: p, admin: { cluster: amdin } },
                                    membership: { cluster: hosts, admin: admin } }";
-    let header = |name: &str| format!("- {{ match: {{ safe_regex: x }}, route: {{ cluster_header: {name} }} }}");
+    let header =
+        |name: &str| format!("- {{ match: {{ safe_regex: x }}, route: {{ cluster_header: {name} }} }}");
     let found = warned(&wired("", shards, &header("x-shard"), clusters));
-    assert_eq!(found, ["filter pinroute: runtime.admin.cluster 19", "filter pinroute: membership.cluster 20"]);
+    assert_eq!(
+        found,
+        ["filter pinroute: runtime.admin.cluster 19", "filter pinroute: membership.cluster 20"]
+    );
     assert_eq!(warned(&wired("", shards, &header("x-shrad"), ""))[..1], ["filter pinroute: target 18"]);
     let two = format!("{}\n                        {}", header("x-shrad"), header("x-shard"));
     assert_eq!(warned(&wired("", shards, &two, "")), [""; 0]);
@@ -297,7 +308,9 @@ fn names_are_compared_with_those_of_the_file() {
 
 #[test]
 fn an_empty_file_is_a_warning_and_findings_have_the_order_of_lines() {
-    assert!(checked("# nothing\n").to_string().contains("f.yaml: warning: the file is empty: all defaults\n"));
+    assert!(
+        checked("# nothing\n").to_string().contains("f.yaml: warning: the file is empty: all defaults\n")
+    );
     assert!(!checked("key: { header: x }\n").to_string().contains("empty"));
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../envoy/per-route.yaml"));
     let report = check("f", text.unwrap().as_bytes()).unwrap().to_string();
