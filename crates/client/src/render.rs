@@ -23,7 +23,15 @@ impl Display for Report {
         self.causes(f)?;
         self.wrong(f)?;
         self.outages(f)?;
-        write!(f, "\n{}", self.verdict())
+        for line in wrapped(&self.verdict(), WIDTH) {
+            write!(f, "\n{line}")?;
+        }
+        if self.is_silent {
+            for line in wrapped(&format!("No response at all: is Envoy listening at {}?", self.url), WIDTH) {
+                write!(f, "\n{line}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -112,6 +120,7 @@ impl Report {
         for one in self.outages.iter().take(SHOWN) {
             let [first, last] = [one.first_failure_seconds, one.last_failure_seconds];
             let recover = match one {
+                Outage { recovered: true, intermittent: true, .. } => "intermittent".to_owned(),
                 Outage { time_to_recover_seconds: Some(recover), .. } => format!("{recover:.3}"),
                 _ => "not recovered".to_owned(),
             };
@@ -121,13 +130,23 @@ impl Report {
         more(f, self.outages.len())
     }
 
-    fn verdict(&self) -> &'static str {
-        match (self.requests, self.misrouted, self.failed) {
+    fn verdict(&self) -> String {
+        let Self { requests, misrouted, failed, .. } = *self;
+        if self.interrupted && requests > 0 {
+            let of = self.planned.map(|planned| format!(" of {}", grouped(planned))).unwrap_or_default();
+            let found = match (misrouted, failed) {
+                (0, 0) => "none misrouted or failed".to_owned(),
+                _ => format!("{} misrouted, {} failed", grouped(misrouted), grouped(failed)),
+            };
+            return format!("Interrupted after {}{of} requests: {found}.", grouped(requests));
+        }
+        let verdict = match (requests, misrouted, failed) {
             (0, ..) => "Not passed: no request has ended.",
             (_, 0, 0) => "Passed: every request reached its owner.",
             (_, 0, _) => "Not passed: requests failed.",
             _ => "Not passed: requests reached a wrong host.",
-        }
+        };
+        verdict.to_owned()
     }
 }
 
@@ -158,6 +177,13 @@ fn more(f: &mut Formatter<'_>, count: usize) -> fmt::Result {
         None | Some(0) => Ok(()),
         Some(more) => writeln!(f, "  and {more} more"),
     }
+}
+
+/// A whole number with a comma before each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let comma = |place: usize| if place > 0 && (digits.len() - place).is_multiple_of(3) { "," } else { "" };
+    digits.chars().enumerate().map(|(place, digit)| format!("{}{digit}", comma(place))).collect()
 }
 
 /// The columns that these hosts take.
@@ -206,6 +232,8 @@ mod tests {
         let percentiles = Percentiles { p50: 0.5, p90: 1.0, p99: 2.0, p999: 3.0, max: 4.0 };
         let report = Report {
             url: "http://127.0.0.1:10000".to_owned(),
+            passed: true,
+            planned: Some(1000),
             requests: 1000,
             seconds: 2.0,
             hosts: [("server-1:8081".to_owned(), 600), ("server-2:8081".to_owned(), 400)].into(),
@@ -243,6 +271,9 @@ mod tests {
         };
         let report = Report {
             url: format!("http://{}", "a".repeat(200)),
+            passed: false,
+            is_silent: true,
+            planned: Some(10_000_000_000),
             requests: 100_000_000,
             misrouted: 99_999_999,
             failed: 99_999_999,
@@ -260,6 +291,8 @@ mod tests {
             outages: vec![Outage {
                 host,
                 failures: 99_999_999,
+                intermittent: true,
+                recovered: false,
                 first_failure_seconds: 99_999.0,
                 last_failure_seconds: 99_999.0,
                 time_to_recover_seconds: None,
@@ -269,6 +302,40 @@ mod tests {
         let lines = lines(&report);
         assert!(lines.iter().any(|line| line == "  and 30 more"), "{lines:#?}");
         assert!(lines.iter().any(|line| line.ends_with("not recovered")), "{lines:#?}");
+    }
+
+    #[test]
+    fn an_interrupted_run_has_not_passed() {
+        let report = |planned, misrouted, failed| Report {
+            interrupted: true,
+            requests: 229,
+            planned,
+            misrouted,
+            failed,
+            ..Report::default()
+        };
+        for (report, verdict) in [
+            (
+                report(Some(100_000), 0, 0),
+                "Interrupted after 229 of 100,000 requests: none misrouted or failed.",
+            ),
+            (report(None, 1, 1000), "Interrupted after 229 requests: 1 misrouted, 1,000 failed."),
+        ] {
+            assert_eq!(lines(&report).last().unwrap(), verdict);
+            assert!(!report.to_string().contains("assed"), "{report}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_never_responds_is_the_last_line() {
+        let url = "http://127.0.0.1:10000".to_owned();
+        let report = Report { url, requests: 1, failed: 1, is_silent: true, ..Report::default() };
+        let lines = lines(&report);
+        assert_eq!(
+            lines.last().unwrap(),
+            "No response at all: is Envoy listening at http://127.0.0.1:10000?"
+        );
+        assert_eq!(lines[lines.len() - 2], "Not passed: requests failed.");
     }
 
     #[test]

@@ -35,55 +35,55 @@ Examples:
   pinroute explain --config plugin.yaml --key customer-A --runtime runtime.json"
 )]
 pub struct Explain {
-    /// The plugin configuration, or an Envoy configuration with pinroute filters.
+    /// The plugin configuration, or an Envoy configuration with pinroute filters
     #[arg(long, env = "PINROUTE_CONFIG", value_name = "FILE")]
     config: PathBuf,
 
     /// Which configuration, if the file has several: by its name as `pinroute
-    /// check` shows it (`pinroute-orders`, `route …`), or by its line.
+    /// check` shows it (`pinroute-orders`, `route …`), or by its line
     #[arg(long, env = "PINROUTE_NAME", verbatim_doc_comment)]
     name: Option<String>,
 
-    /// The key.
+    /// The key
     #[arg(long, env = "PINROUTE_KEY")]
     key: Option<std::ffi::OsString>,
 
-    /// A part of the key; may be repeated.
+    /// A part of the key; may be repeated
     #[arg(long, env = "PINROUTE_PART", value_name = "NAME=VALUE", value_parser = part)]
     part: Vec<(String, String)>,
 
     /// The path of the request with its query; by it, hosts of a shard are
-    /// picked. If unset, path_prefix or /.
+    /// picked. If unset, path_prefix or /
     #[arg(long, env = "PINROUTE_PATH", verbatim_doc_comment)]
     path: Option<String>,
 
-    /// A header of the request; may be repeated. Host is the same as :authority.
+    /// A header of the request; may be repeated. Host is the same as :authority
     #[arg(long, env = "PINROUTE_HEADER", value_name = "NAME:VALUE", value_parser = header)]
     header: Vec<(String, String)>,
 
     /// Keys to compare, one on each line, several parts separated by tabs;
-    /// - reads standard input.
+    /// - reads standard input
     #[arg(long, env = "PINROUTE_KEYS", value_name = "FILE", verbatim_doc_comment)]
     keys: Option<PathBuf>,
 
     /// Print only a list: each key of --keys, a tab, and whether it shares all,
-    /// some or none of the hosts.
+    /// some or none of the hosts
     #[arg(long, env = "PINROUTE_LIST", value_parser = BoolishValueParser::new(),
         requires = "keys", conflicts_with = "json", verbatim_doc_comment)]
     list: bool,
 
     /// Runtime values, whose names begin with the configuration's prefix: an
     /// object of names and values, the answer of GET /v1/runtime, or that of
-    /// Envoy's /runtime.
+    /// Envoy's /runtime
     #[arg(long, env = "PINROUTE_RUNTIME", value_name = "FILE", verbatim_doc_comment)]
     runtime: Option<PathBuf>,
 
     /// A number from another source, such as cluster_metadata.total_hosts=12;
-    /// may be repeated.
+    /// may be repeated
     #[arg(long, env = "PINROUTE_SET", value_name = "SOURCE.NUMBER=VALUE", verbatim_doc_comment)]
     set: Vec<SetValue>,
 
-    /// Print JSON.
+    /// Print JSON
     #[arg(long, env = "PINROUTE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }

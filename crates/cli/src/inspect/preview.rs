@@ -29,39 +29,39 @@ Examples:
 )]
 pub struct Preview {
     /// The configuration before: a plugin configuration, or an Envoy
-    /// configuration with pinroute filters.
+    /// configuration with pinroute filters
     #[arg(long, env = "PINROUTE_FROM", value_name = "FILE", verbatim_doc_comment)]
     from: PathBuf,
 
-    /// The configuration after.
+    /// The configuration after
     #[arg(long, env = "PINROUTE_TO", value_name = "FILE")]
     to: PathBuf,
 
     /// The keys, one on each line, several parts separated by tabs; - reads
-    /// standard input.
+    /// standard input
     #[arg(long, env = "PINROUTE_KEYS", value_name = "FILE", verbatim_doc_comment)]
     keys: PathBuf,
 
     /// Print only a list: each key that moves, its hosts before, and its hosts
-    /// after, separated by tabs.
+    /// after, separated by tabs
     #[arg(long, env = "PINROUTE_LIST", value_parser = BoolishValueParser::new(),
         conflicts_with = "json", verbatim_doc_comment)]
     list: bool,
 
     /// Which configuration of each file, if there are several: by its name as
-    /// `pinroute check` shows it (`pinroute-orders`, `route …`), or by its line.
+    /// `pinroute check` shows it (`pinroute-orders`, `route …`), or by its line
     #[arg(long, env = "PINROUTE_NAME", verbatim_doc_comment)]
     name: Option<String>,
 
-    /// Runtime values before, in the forms that `explain --runtime` reads.
+    /// Runtime values before, in the forms that `explain --runtime` reads
     #[arg(long, env = "PINROUTE_FROM_RUNTIME", value_name = "FILE")]
     from_runtime: Option<PathBuf>,
 
-    /// Runtime values after.
+    /// Runtime values after
     #[arg(long, env = "PINROUTE_TO_RUNTIME", value_name = "FILE")]
     to_runtime: Option<PathBuf>,
 
-    /// Print JSON.
+    /// Print JSON
     #[arg(long, env = "PINROUTE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }
