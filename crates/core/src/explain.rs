@@ -27,6 +27,7 @@ pub struct Explanation {
 
 /// What happens to a request.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Explained {
     /// This, each time.
     Verdict(Verdict),

@@ -1,4 +1,5 @@
 //! `check` refuses what the filter refuses, with the same words, and names the place.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 #[path = "../../core/tests/config_errors/cases.rs"]
 mod cases;

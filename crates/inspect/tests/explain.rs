@@ -1,4 +1,5 @@
 //! `explain` finds the key in requests as people write them, and says what an operator needs.
+#![allow(clippy::unwrap_used)]
 
 use pinroute_inspect::explain::{ExplainError, Question, Report, explain, list};
 use pinroute_inspect::preview;
@@ -23,8 +24,11 @@ fn shards(total: u32, size: u32) -> Value {
     json!({ "key": { "header": "x-id" }, "shuffle_shard": { "total_hosts": total, "shard_size": size } })
 }
 
+/// A recipe, and the path and the headers of its request.
+type OfRecipe = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// The requests in the comments at the top of the recipes, as the filter sees them.
-const REQUESTS: [(&str, &str, &[(&str, &str)]); 12] = [
+const REQUESTS: [OfRecipe; 12] = [
     ("cell-by-cookie", "/echo", &[("Cookie", "force-cell=cell-2")]),
     ("engine-by-name", "/echo", &[("x-engine", "2")]),
     ("key-from-connection", "/echo", &[("x-client-key", "127.0.0.1")]),
