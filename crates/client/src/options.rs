@@ -64,6 +64,13 @@ impl FromStr for BaseUrl {
     }
 }
 
+impl BaseUrl {
+    /// The host and port.
+    pub(crate) fn authority(&self) -> &str {
+        self.0.strip_prefix("http://").unwrap_or(&self.0)
+    }
+}
+
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

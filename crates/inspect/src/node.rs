@@ -9,6 +9,8 @@ use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 use serde_saphyr::options::{MergeKeyPolicy, NonFiniteFloatPolicy};
 
+use crate::error::ReadError;
+
 /// More than any Envoy configuration that a person waits for.
 const MOST_NODES: usize = 5_000_000;
 
@@ -44,8 +46,8 @@ impl Node {
     /// All documents of a text.
     ///
     /// # Errors
-    /// What is wrong with it, in one line.
-    pub fn read_all(text: &str) -> Result<Vec<Self>, String> {
+    /// [`ReadError::NotYaml`]
+    pub fn read_all(text: &str) -> Result<Vec<Self>, ReadError> {
         let options = serde_saphyr::options! {
             // Envoy does not know them: what `<<` holds stays under this name.
             merge_keys: MergeKeyPolicy::AsOrdinary,
@@ -54,10 +56,16 @@ impl Node {
         };
         let mut documents: Vec<Self> =
             serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+                let line = error.location().map(|location| location.line());
                 let message = error.to_string();
-                let line = message.lines().next().unwrap_or_default();
+                let message = message.lines().next().unwrap_or_default();
                 // Nobody who reads this can set an option of the library.
-                line.split(", set DuplicateKeyPolicy").next().unwrap_or_default().to_owned()
+                let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+                // The message begins with its place, which the line gives.
+                let without_place =
+                    message.strip_prefix("error: line ").and_then(|rest| rest.split_once(": "));
+                let message = without_place.map_or(message, |(_, message)| message).to_owned();
+                ReadError::NotYaml { message, line }
             })?;
         // JSON says which of its values are numbers, and Envoy listens.
         if serde_json::from_str::<de::IgnoredAny>(text).is_err() {
@@ -385,7 +393,7 @@ mod tests {
     #[test]
     fn what_is_no_yaml_is_said_in_one_line() {
         let message = Node::read_all("a: 1\na: 2\n").unwrap_err();
-        assert!(message.ends_with("duplicate mapping key: a"), "{message}");
+        assert!(message.to_string().ends_with("duplicate mapping key: a"), "{message}");
     }
 
     #[test]

@@ -34,6 +34,15 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// The first of many, and how many more there are.
+pub fn more(first: &[String], all: u64) -> String {
+    let text = first.join(", ");
+    match all.saturating_sub(first.len() as u64) {
+        0 => text,
+        more => format!("{text}, … and {} more", grouped(more)),
+    }
+}
+
 /// A name, and words after it that are continued below themselves where a line is full.
 pub fn entry(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     /// The columns of names.
