@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Sources that pages are compared with.
 const SERVER_VARIABLES: [&str; 2] = ["crates/cli/src/server.rs", "crates/cli/src/logging.rs"];
+const INSPECT_VARIABLES: [&str; 3] =
+    ["crates/cli/src/inspect.rs", "crates/cli/src/inspect/explain.rs", "crates/cli/src/inspect/preview.rs"];
 const CLIENT_VARIABLES: &str = "crates/cli/src/client.rs";
 const DEMO: &str = "xtask/src/demo.rs";
 
@@ -312,6 +314,20 @@ fn shipped_configurations_are_neither_wrong_nor_unwise() {
 }
 
 #[test]
+fn the_sample_of_check_is_its_output() {
+    let page = page("docs/command-line.md");
+    let commands = page.blocks.iter().zip(page.blocks.iter().skip(1));
+    let mut samples = 0;
+    for (command, sample) in commands {
+        let Some(file) = command.text.trim().strip_prefix("pinroute check ") else { continue };
+        samples += 1;
+        let report = pinroute_inspect::check::check(file, read(file).as_bytes()).unwrap();
+        assert_eq!(sample.text, report.to_string(), "{}", sample.place);
+    }
+    assert!(samples > 0, "no sample was found");
+}
+
+#[test]
 fn messages_are_quoted_word_for_word() {
     for row in page("docs/configuration.md").rows("configuration") {
         assert_eq!(config::parse(row[0].as_bytes()).expect_err(&row[0]).to_string(), row[1]);
@@ -380,7 +396,8 @@ fn metrics_and_variables_are_those_of_the_code() {
     let documented = first_column("docs/command-line.md", "variable");
     let documented: BTreeSet<_> =
         documented.iter().flat_map(|names| names.split("`, `")).map(str::to_owned).collect();
-    assert_eq!(documented, variables("crates/cli/src/inspect.rs"));
+    let of_inspect = INSPECT_VARIABLES.iter().flat_map(|path| variables(path)).collect();
+    assert_eq!(documented, of_inspect);
     assert_eq!(first_column("docs/client.md", "variable"), variables(CLIENT_VARIABLES));
 }
 

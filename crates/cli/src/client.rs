@@ -1,6 +1,6 @@
 //! `pinroute client`: its options, its progress bar and its exit code.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,21 +16,30 @@ const STEPS: u64 = 1000;
 
 /// Check that every request reaches the host that owns it, and measure.
 ///
-/// For each client id, asks /where for the owner, calls /join, and compares the host that answers. Two hosts are the
-/// same if their first labels and ports are. Each option is also an environment variable; an empty one counts as
-/// unset.
+/// For each client id, asks /where for the owner, calls /join, and compares the
+/// host that answers. Two hosts are the same if their first labels and ports are.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+The result also counts requests that are
+  moved    the owner changed between the calls, and /join reached the new one
+  unsent   due by --rate within --duration, but earlier requests were late
+
 Exit codes:
   0  there was a request, and all reached their owners
   1  a request was misrouted or failed, or there was none
   2  the command line is wrong
 
-Ctrl-C ends the run, and prints what it found so far.
+Ctrl-C ends the run, and prints what it found so far. The exit code is then 0 or
+1 by what was found, and the result says `Interrupted` and not `Passed`.
+Each option is also an environment variable, such as PINROUTE_URL for --url; an
+empty one counts as unset.
 
 Examples:
   pinroute client --url http://127.0.0.1:10000
-  pinroute client --url http://127.0.0.1:10000 --rate 200 --duration 60s --json")]
+  pinroute client --url http://127.0.0.1:10000 --rate 200 --duration 60s --json"
+)]
 pub struct Arguments {
     /// Where Envoy listens: http://HOST:PORT.
     #[arg(long, env = "PINROUTE_URL")]
@@ -44,9 +53,10 @@ pub struct Arguments {
     #[arg(long, env = "PINROUTE_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 
-    /// Requests to start per second, in all. Then latency counts from the time a request was due, so that a slow
-    /// server cannot hide by delaying the next one. If unset, as many as there can be.
-    #[arg(long, env = "PINROUTE_RATE")]
+    /// Requests to start per second, in all. Then latency counts from the time a
+    /// request was due, so that a slow server cannot hide by delaying the next
+    /// one. If unset, as many as there can be
+    #[arg(long, env = "PINROUTE_RATE", verbatim_doc_comment)]
     rate: Option<Rate>,
 
     /// How long to start requests, such as 60s; if unset, until each client had one.
@@ -83,7 +93,11 @@ impl Arguments {
             anyhow::Ok(report?)
         })?;
         let text = if json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
-        writeln!(std::io::stdout(), "{text}").context("cannot print the result")?;
+        match writeln!(std::io::stdout(), "{text}") {
+            // A reader that has seen enough closes the pipe; the exit code still tells.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written.context("cannot print the result")?,
+        }
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 

@@ -1,30 +1,48 @@
 //! `pinroute check`, `explain`, `preview` and `schema`: their options.
 
+mod explain;
+mod preview;
+
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use pinroute_inspect::explain::Question;
-use pinroute_inspect::{Live, SetValue, Subject};
+use clap::error::ErrorKind;
+use pinroute_inspect::check::Report;
+use pinroute_inspect::{Live, LiveError, Subject, SubjectError};
 use serde::Serialize;
 
-/// Find the mistakes in a configuration before Envoy does.
-///
-/// The file is a plugin configuration in JSON or YAML, or an Envoy configuration: then every pinroute filter in it is checked,
-/// with the configurations of its routes. Messages are those of the filter.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Each finding is one line, FILE:LINE: KIND: MESSAGE, where KIND is ok, warning or error.
-Exits with 0 if there is no error, with 1 if there is one or the file cannot be read.
+pub use explain::Explain;
+pub use preview::Preview;
 
-Example: pinroute check envoy/envoy.yaml")]
+/// Find the mistakes in pinroute configurations before Envoy does.
+///
+/// Each file is a plugin configuration in JSON or YAML, or an Envoy
+/// configuration: then every pinroute filter in it is checked, with the
+/// configurations of its routes. Messages are those of the filter.
+/// `envoy --mode validate` checks the rest of an Envoy configuration.
+#[derive(Args, Debug)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Each finding is one line, FILE:LINE: KIND: MESSAGE, where KIND is ok, warning
+or error. With --json and several files, the output is a list.
+Each option is also an environment variable, such as PINROUTE_JSON.
+Exits with 0 if there is no error, with 1 if there is one or a file cannot be
+read. Among several files, one without a pinroute filter is only a warning.
+
+Examples:
+  pinroute check envoy/envoy.yaml
+  pinroute check envoy/*.yaml"
+)]
 pub struct Check {
-    /// The file; - reads standard input.
-    file: PathBuf,
+    /// The files; - reads standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
 
     /// Print JSON.
     #[arg(long, env = "PINROUTE_JSON", value_parser = BoolishValueParser::new())]
@@ -32,139 +50,22 @@ pub struct Check {
 }
 
 impl Check {
-    /// Checks the file.
+    /// Checks the files.
     pub fn run(self) -> Result<ExitCode> {
-        let bytes = read(&self.file)?;
-        let name = self.file.display().to_string();
-        let report = pinroute_inspect::check::check(&name, &bytes).with_context(|| name)?;
-        print(&report, self.json, report.to_string())?;
-        Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-}
-
-/// Say where a key goes and why, and who shares its hosts.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Without --key and --part, the key is taken from the request: --path and --header.
-Exits with 0 if there is an answer, also if it is an error response; with 1 if not.
-
-Examples:
-  pinroute explain --config envoy/index.yaml --key 123
-  pinroute explain --config plugin.yaml --key customer-A --keys customers.txt
-  pinroute explain --config plugin.yaml --path '/join?client_id=7' --json
-  curl -s http://127.0.0.1:9902/runtime > runtime.json
-  pinroute explain --config plugin.yaml --key customer-A --runtime runtime.json")]
-pub struct Explain {
-    /// The plugin configuration, or an Envoy configuration with pinroute filters.
-    #[arg(long, env = "PINROUTE_CONFIG", value_name = "FILE")]
-    config: PathBuf,
-
-    /// Which configuration of the file, by its name as `pinroute check` shows it, if there are several.
-    #[arg(long, env = "PINROUTE_NAME")]
-    name: Option<String>,
-
-    /// The key.
-    #[arg(long, env = "PINROUTE_KEY")]
-    key: Option<std::ffi::OsString>,
-
-    /// A part of the key, as NAME=VALUE; may be repeated.
-    #[arg(long, env = "PINROUTE_PART", value_name = "NAME=VALUE", value_parser = pair('='))]
-    part: Vec<(String, String)>,
-
-    /// The path of the request with its query; by it, hosts of a shard are picked. If unset, path_prefix or /.
-    #[arg(long, env = "PINROUTE_PATH")]
-    path: Option<String>,
-
-    /// A header of the request, as NAME:VALUE; may be repeated.
-    #[arg(long, env = "PINROUTE_HEADER", value_name = "NAME:VALUE", value_parser = pair(':'))]
-    header: Vec<(String, String)>,
-
-    /// Keys to compare, one on each line, several parts separated by tabs; - reads standard input.
-    #[arg(long, env = "PINROUTE_KEYS", value_name = "FILE")]
-    keys: Option<PathBuf>,
-
-    /// Runtime values: an object of names and values, the answer of GET /v1/runtime, or that of Envoy's /runtime.
-    #[arg(long, env = "PINROUTE_RUNTIME", value_name = "FILE")]
-    runtime: Option<PathBuf>,
-
-    /// A number from another source, such as cluster_metadata.total_hosts=12; may be repeated.
-    #[arg(long, env = "PINROUTE_SET", value_name = "SOURCE.NUMBER=VALUE")]
-    set: Vec<SetValue>,
-
-    /// Print JSON.
-    #[arg(long, env = "PINROUTE_JSON", value_parser = BoolishValueParser::new())]
-    json: bool,
-}
-
-impl Explain {
-    /// Answers the question.
-    pub fn run(self) -> Result<ExitCode> {
-        let live = Live { runtime: self.runtime.as_deref().map(read).transpose()?, set: self.set };
-        let mut subject = load(&self.config, self.name.as_deref(), &live)?;
-        let question = Question {
-            key: self.key.map(|key| key.into_encoded_bytes()),
-            parts: self.part,
-            path: self.path,
-            headers: self.header,
+        let is_one = self.files.len() == 1;
+        let check = |file: &PathBuf| -> Result<Report> {
+            let (name, bytes) = (file.display().to_string(), read(file)?);
+            let report = pinroute_inspect::check::check(&name, &bytes);
+            Ok(report.unwrap_or_else(|error| Report::unreadable(&name, &error, !is_one)))
         };
-        let others = self.keys.as_deref().map(open).transpose()?;
-        let report = pinroute_inspect::explain::explain(&mut subject, &question, others)?;
-        print(&report, self.json, report.to_string())?;
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// Say who moves from one configuration to another.
-///
-/// Compares where each key goes by both configurations. A key moves if the set of hosts that it may use changes.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Exits with 0 if the keys were compared, with 1 if not.
-
-Example:
-  seq 100000 | pinroute preview --from now.yaml --to next.yaml --keys -")]
-pub struct Preview {
-    /// The configuration before: a plugin configuration, or an Envoy configuration with pinroute filters.
-    #[arg(long, env = "PINROUTE_FROM", value_name = "FILE")]
-    from: PathBuf,
-
-    /// The configuration after.
-    #[arg(long, env = "PINROUTE_TO", value_name = "FILE")]
-    to: PathBuf,
-
-    /// The keys, one on each line, several parts separated by tabs; - reads standard input.
-    #[arg(long, env = "PINROUTE_KEYS", value_name = "FILE")]
-    keys: PathBuf,
-
-    /// Which configuration of each file, by its name as `pinroute check` shows it, if there are several.
-    #[arg(long, env = "PINROUTE_NAME")]
-    name: Option<String>,
-
-    /// Runtime values before, in the forms that `explain --runtime` reads.
-    #[arg(long, env = "PINROUTE_FROM_RUNTIME", value_name = "FILE")]
-    from_runtime: Option<PathBuf>,
-
-    /// Runtime values after.
-    #[arg(long, env = "PINROUTE_TO_RUNTIME", value_name = "FILE")]
-    to_runtime: Option<PathBuf>,
-
-    /// Print JSON.
-    #[arg(long, env = "PINROUTE_JSON", value_parser = BoolishValueParser::new())]
-    json: bool,
-}
-
-impl Preview {
-    /// Compares the configurations.
-    pub fn run(self) -> Result<ExitCode> {
-        let side = |file: &Path, runtime: Option<&Path>| {
-            let live = Live { runtime: runtime.map(read).transpose()?, set: Vec::new() };
-            load(file, self.name.as_deref(), &live)
-        };
-        let mut from = side(&self.from, self.from_runtime.as_deref())?;
-        let mut to = side(&self.to, self.to_runtime.as_deref())?;
-        let report = pinroute_inspect::preview::preview(&mut from, &mut to, open(&self.keys)?)?;
-        print(&report, self.json, report.to_string())?;
-        Ok(ExitCode::SUCCESS)
+        let reports = self.files.iter().map(check).collect::<Result<Vec<Report>>>()?;
+        let text = reports.iter().map(ToString::to_string).collect();
+        match reports.as_slice() {
+            [only] => print(only, self.json, text)?,
+            several => print(&several, self.json, text)?,
+        }
+        let is_ok = reports.iter().all(|report| report.ok);
+        Ok(if is_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -187,12 +88,28 @@ impl Schema {
     }
 }
 
-fn load(file: &Path, name: Option<&str>, live: &Live) -> Result<Subject> {
-    Subject::load(&read(file)?, name, live).with_context(|| file.display().to_string())
+/// The configuration in a file, with the values in another one. An error names the file that has it.
+fn load(file: &Path, name: Option<&str>, live: &Live, runtime: Option<&Path>) -> Result<Subject> {
+    Subject::load(&read(file)?, name, live).map_err(|error| {
+        let file = match (&error, runtime) {
+            (SubjectError::Live(LiveError::Runtime(_)), Some(runtime)) => runtime,
+            _ => file,
+        };
+        let file = file.display().to_string();
+        anyhow::Error::new(error).context(file)
+    })
 }
 
 fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == "-"
+}
+
+/// Refuses options by which several files are the standard input: the second reader would find it empty.
+fn read_stdin_once<const N: usize>(files: [Option<&PathBuf>; N]) {
+    if files.into_iter().flatten().filter(|file| is_stdin(file)).count() > 1 {
+        let message = "more than one file is -, and standard input can be read only once\n";
+        clap::Error::raw(ErrorKind::ArgumentConflict, message).exit();
+    }
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
@@ -222,12 +139,23 @@ fn print(report: &impl Serialize, as_json: bool, text: String) -> Result<()> {
     }
 }
 
-/// A parser of NAME and VALUE, with this between them.
-fn pair(
-    separator: char,
-) -> impl Fn(&str) -> Result<(String, String), String> + Clone + Send + Sync + 'static {
-    move |text| match text.split_once(separator) {
-        Some((name, value)) if !name.is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
-        _ => Err(format!("allowed: NAME{separator}VALUE")),
+/// Prints a list as it is made, and then how many lines were skipped. `is_closed` is an error because its reader has seen enough.
+fn print_list<E: std::error::Error + Send + Sync + 'static>(
+    list: impl FnOnce(&mut BufWriter<io::StdoutLock<'static>>) -> Result<u64, E>,
+    is_closed: impl FnOnce(&E) -> bool,
+) -> Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let skipped = match list(&mut out) {
+        Err(error) if is_closed(&error) => return Ok(()),
+        listed => listed?,
+    };
+    match out.flush() {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+        flushed => flushed?,
     }
+    if skipped > 0 {
+        // The list is complete without this line.
+        let _ = writeln!(io::stderr(), "pinroute: skipped {skipped} lines that are no key or not routed");
+    }
+    Ok(())
 }

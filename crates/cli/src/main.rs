@@ -71,6 +71,10 @@ fn main() -> ExitCode {
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let keep_filled = |arg: Arg| {
         let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        // The name follows from the option's, which the help says once.
+        let is_plain =
+            arg.get_env().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("PINROUTE_"));
+        let arg = if is_plain { arg.hide_env(true) } else { arg };
         if empty { arg.env(Resettable::Reset) } else { arg }
     };
     command.mut_args(keep_filled).mut_subcommands(without_empty_variables)

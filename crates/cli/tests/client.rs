@@ -59,6 +59,8 @@ mod tests {
             "{table}"
         );
         assert!(table.ends_with("\nPassed: every request reached its owner.\n"), "{table}");
+        let json = client(&[&url(servers.addr()), "--clients=1", "--json"]).output().unwrap();
+        assert_eq!(report(&json)["passed"], json!(true));
         assert_eq!(text(&output.stderr), "", "no progress bar without a terminal");
     }
 
@@ -132,14 +134,41 @@ mod tests {
         let silent = FakeResolver::start(|_, _| FakeResponse::nothing().hang()).unwrap();
         // A port that was free a moment ago, as no server keeps it.
         let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        for (address, cause) in [(silent.addr(), "timeout"), (away, "connect")] {
+        let refused = format!("connect to {away}: connection refused");
+        for (address, cause) in [(silent.addr(), "timeout of /where after 200ms"), (away, refused.as_str())] {
             let output =
                 client(&[&url(address), "--clients=3", "--timeout=200ms", "--json"]).output().unwrap();
             assert_eq!(output.status.code(), Some(1));
             let report = report(&output);
             assert_eq!((&report["causes"], &report["latency_ms"]), (&json!({ cause: 3 }), &Value::Null));
             assert_eq!(report["outages"][0]["host"], "/where");
+            assert_eq!((&report["passed"], &report["planned"]), (&json!(false), &json!(3)));
+            let output = client(&[&url(address), "--clients=3", "--timeout=200ms"]).output().unwrap();
+            let last = format!("\nNo response at all: is Envoy listening at http://{address}?\n");
+            assert!(text(&output.stdout).ends_with(&last), "{output:?}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_not_resolved_is_a_cause() {
+        let output = client(&["--url=http://nowhere.invalid:80", "--clients=1", "--json"]).output().unwrap();
+        let cause = "connect to nowhere.invalid:80: name not resolved";
+        assert_eq!(report(&output)["causes"], json!({ cause: 1 }));
+    }
+
+    #[test]
+    fn a_timeout_among_successes_is_intermittent() {
+        let servers = servers(|id, owner| match id {
+            "5" => FakeResponse::nothing().hang(),
+            _ => joined(owner),
+        });
+        let arguments = [&url(servers.addr()), "--clients=200", "--concurrency=2", "--timeout=2s", "--json"];
+        let output = client(&arguments).output().unwrap();
+        let report = report(&output);
+        let outage = &report["outages"][0];
+        assert_eq!((&outage["host"], &outage["failures"]), (&json!("server-1.shop.svc:8081"), &json!(1)));
+        assert_eq!((&outage["intermittent"], &outage["recovered"]), (&json!(true), &json!(true)), "{report}");
+        assert_eq!(report["causes"], json!({ "timeout of /join after 2s": 1 }));
     }
 
     #[test]
@@ -175,7 +204,8 @@ mod tests {
             let output = running.wait_with_output().unwrap();
             assert_eq!(output.status.code(), Some(0), "{output:?}");
             let report = report(&output);
-            assert_eq!(report["interrupted"], json!(true));
+            assert_eq!((&report["interrupted"], &report["passed"]), (&json!(true), &json!(false)));
+            assert_eq!(report["planned"], json!(50));
             let requests = report["requests"].as_u64().unwrap();
             assert!((1..50).contains(&requests), "{report}");
         }
@@ -231,8 +261,15 @@ mod tests {
     fn help_has_an_example_and_the_exit_codes() {
         let output = client(&["--help"]).output().unwrap();
         let help = text(&output.stdout);
-        for part in ["Exit codes:\n  0 ", "Examples:\n  pinroute client ", "[env: PINROUTE_RATE=]"] {
+        for part in [
+            "Exit codes:\n  0 ",
+            "Examples:\n  pinroute client ",
+            "such as PINROUTE_URL",
+            "\n  moved ",
+            "\n  unsent ",
+        ] {
             assert!(help.contains(part), "{help}");
         }
+        assert!(!help.contains("[env:"), "{help}");
     }
 }

@@ -67,9 +67,33 @@ mod tests {
             (&report["ok"], &report["configurations"][0]["error"]["line"]),
             (&false.into(), &2.into())
         );
+        let both = pinroute(&["check", "now.yaml", "bad.yaml"], &[], "");
+        assert_eq!(both.status.code(), Some(1));
+        assert_eq!(text(&both.stdout), text(&good.stdout) + expected);
+        let both = pinroute(&["check", "now.yaml", "bad.yaml", "--json"], &[], "");
+        let both: Value = serde_json::from_slice(&both.stdout).unwrap();
+        assert_eq!((&both[0]["file"], &both[1]), (&"now.yaml".into(), &report));
         let stdin = pinroute(&["check", "-"], &[], r#"{"keys":1}"#);
         assert_eq!(stdin.status.code(), Some(1));
         assert!(text(&stdin.stdout).starts_with("-:1: error: keys: unknown field"));
+    }
+
+    #[test]
+    fn check_reports_what_it_cannot_read_like_a_mistake() {
+        let broken = pinroute(&["check", "-"], &[], "key:\n  header: [\n");
+        assert_eq!((broken.status.code(), text(&broken.stderr).as_str()), (Some(1), ""));
+        assert!(text(&broken.stdout).starts_with("-:2: error: neither YAML nor JSON: "), "{broken:?}");
+        let report = pinroute(&["check", "-", "--json"], &[], "key:\n  header: [\n");
+        let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+        assert_eq!(
+            (&report["ok"], &report["configurations"][0]["error"]["line"]),
+            (&false.into(), &2.into())
+        );
+        let other = "static_resources: {}\n";
+        assert_eq!(pinroute(&["check", "-"], &[], other).status.code(), Some(1));
+        let several = pinroute(&["check", "now.yaml", "-"], &[], other);
+        assert_eq!(several.status.code(), Some(0));
+        assert!(text(&several.stdout).contains("\n-: warning: no pinroute filter found"), "{several:?}");
     }
 
     #[test]
@@ -89,11 +113,67 @@ mod tests {
     }
 
     #[test]
+    fn lists_have_one_key_on_each_line() {
+        let explain = ["explain", "--config", "now.yaml", "--key", "tenant-1", "--keys", "-", "--list"];
+        let output = pinroute(&explain, &[], &(keys(100) + "\u{1}\n"));
+        let list = text(&output.stdout);
+        assert_eq!(list.lines().count(), 99);
+        let is_word = |line: &str| ["all", "some", "none"].contains(&line.split('\t').nth(1).unwrap());
+        assert!(list.lines().all(is_word), "{list}");
+        assert_eq!(text(&output.stderr), "pinroute: skipped 1 lines that are no key or not routed\n");
+        let preview = ["preview", "--from", "now.yaml", "--to", "next.yaml", "--keys", "-"];
+        let moved = json(&pinroute(&[&preview[..], &["--json"]].concat(), &[], &keys(100)))["moved"].clone();
+        let output = pinroute(&[&preview[..], &["--list"]].concat(), &[], &keys(100));
+        let list = text(&output.stdout);
+        assert_eq!(moved, list.lines().count());
+        assert!(list.lines().all(|line| line.split('\t').count() == 3), "{list}");
+        assert_eq!(pinroute(&[&explain[..], &["--json"]].concat(), &[], "").status.code(), Some(2));
+    }
+
+    #[test]
+    fn an_error_in_runtime_values_names_their_file() {
+        let arguments = ["explain", "--config", "now.yaml", "--key", "a", "--runtime", "-"];
+        let output = pinroute(&arguments, &[], "[]");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).starts_with("pinroute: -: runtime values: not an object"), "{output:?}");
+    }
+
+    #[test]
     fn options_are_environment_variables_too() {
         let environment =
             [("PINROUTE_CONFIG", "now.yaml"), ("PINROUTE_KEY", "tenant-1"), ("PINROUTE_JSON", "1")];
         let report = json(&pinroute(&["explain"], &environment, ""));
         assert_eq!(report["key"], "tenant-1");
+    }
+
+    #[test]
+    fn a_request_has_its_host_in_a_header() {
+        let config = "key: { host: \"{key}.test\" }\nindex: { hosts: [\"a:1\", \"b:1\"] }\n";
+        let arguments = ["explain", "--config", "-", "--header", "Host: Tenant.test:80", "--json"];
+        assert_eq!(json(&pinroute(&arguments, &[], config))["key"], "tenant");
+    }
+
+    #[test]
+    fn a_key_may_begin_with_a_hyphen() {
+        let report = json(&pinroute(&["explain", "--config", "now.yaml", "--key", "-7", "--json"], &[], ""));
+        assert_eq!(report["key"], "-7");
+    }
+
+    #[test]
+    fn odd_keys_and_names_keep_the_width_and_the_terminal() {
+        let odd = format!("{}\na\u{9b}31m\n\u{202e}b\n", "x".repeat(250));
+        let input: String = (0..200).map(|number| odd.replace('\n', &format!("{number}\n"))).collect();
+        let name = "static_resources: { x: { name: \"pinroute\\e[2J\", vm_config: {} } }";
+        for (arguments, input) in [
+            (&["preview", "--from", "now.yaml", "--to", "next.yaml", "--keys", "-"][..], input.as_str()),
+            (&["explain", "--config", "now.yaml", "--key", "a", "--keys", "-"], &input),
+            (&["check", "-"], name),
+        ] {
+            let text = text(&pinroute(arguments, &[], input).stdout);
+            let is_fit = |line: &str| line.chars().count() <= 80 || arguments[0] == "check";
+            assert!(!text.is_empty() && text.lines().all(is_fit), "{text}");
+            assert!(!text.contains(['\u{9b}', '\u{202e}', '\u{1b}']), "{text:?}");
+        }
     }
 
     #[test]
@@ -137,8 +217,12 @@ mod tests {
             &["explain", "--key", "a"],
             &["explain", "--config", "now.yaml", "--set", "x"],
             &["explain", "--config", "now.yaml", "--part", "x"],
+            &["explain", "--config", "now.yaml", "--key", "a", "--list"],
+            &["explain", "--config", "now.yaml", "--header", ":authority"],
             &["preview", "--from", "now.yaml"],
             &["schema", "--yaml"],
+            &["explain", "--config", "-", "--key", "a", "--keys", "-"],
+            &["preview", "--from", "-", "--to", "-", "--keys", "now.yaml"],
         ] {
             assert_eq!(pinroute(arguments, &[], "").status.code(), Some(2), "{arguments:?}");
         }
@@ -160,7 +244,12 @@ mod tests {
         for command in ["check", "explain", "preview", "schema"] {
             let output = pinroute(&[command, "--help"], &[], "");
             assert!(text(&output.stdout).contains(&format!("pinroute {command}")) && output.status.success());
-            assert!(text(&output.stdout).contains("Example"), "{command}");
+            let help = text(&output.stdout);
+            assert!(help.contains("Example") && !help.contains("[env:"), "{help}");
+            if command != "schema" {
+                assert!(help.contains("Each option is also an environment variable"), "{help}");
+                assert!(help.lines().all(|line| line.chars().count() <= 90), "{help}");
+            }
         }
     }
 }

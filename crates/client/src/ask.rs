@@ -1,5 +1,6 @@
 //! One call of `/where` or `/join`.
 
+use std::error::Error;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri, header};
@@ -21,11 +22,21 @@ const TEXT_LIMIT: usize = 200;
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// No connection, or no address for the name.
-    #[error("connect")]
-    Connect,
+    #[error("connect to {address}: {reason}")]
+    Connect {
+        /// The host and port.
+        address: String,
+        /// Why.
+        reason: String,
+    },
     /// No complete response in time.
-    #[error("timeout")]
-    Timeout,
+    #[error("timeout of {path} after {after:?}")]
+    Timeout {
+        /// What was called.
+        path: &'static str,
+        /// The time.
+        after: Duration,
+    },
     /// Another status than 200.
     #[error("{path} {status}{text}")]
     Status {
@@ -45,6 +56,13 @@ pub enum Cause {
     /// The client id cannot stand in a URL.
     #[error("invalid client id")]
     InvalidId,
+}
+
+impl Cause {
+    /// Whether there was a response, or a part of one.
+    pub fn is_response(&self) -> bool {
+        matches!(self, Self::Status { .. } | Self::Broken(_) | Self::Unusable(_))
+    }
 }
 
 /// What can be called.
@@ -96,15 +114,17 @@ impl Asker {
         let uri = uri.parse().map_err(|_| Cause::InvalidId)?;
         match tokio::time::timeout(self.timeout, self.exchange(uri, endpoint)).await {
             Ok(answered) => answered,
-            Err(_) => Err(Cause::Timeout),
+            Err(_) => Err(Cause::Timeout { path: endpoint.path(), after: self.timeout }),
         }
     }
 
     async fn exchange(&self, uri: Uri, endpoint: Endpoint) -> Result<Host, Cause> {
         let path = endpoint.path();
         let response = self.client.get(uri).await;
-        let response = response
-            .map_err(|error| if error.is_connect() { Cause::Connect } else { Cause::Broken(path) })?;
+        let response = response.map_err(|error| match error.is_connect() {
+            true => Cause::Connect { address: self.url.authority().to_owned(), reason: reason(&error) },
+            false => Cause::Broken(path),
+        })?;
         let (head, body) = response.into_parts();
         let body =
             Limited::new(body, BODY_LIMIT).collect().await.map_err(|_| Cause::Broken(path))?.to_bytes();
@@ -116,6 +136,22 @@ impl Asker {
         let host = body.get(endpoint.member()).and_then(Value::as_str).and_then(Host::parse);
         host.ok_or(Cause::Unusable(path))
     }
+}
+
+/// Why there is no connection, without what differs from time to time.
+fn reason(error: &(dyn Error + 'static)) -> String {
+    let mut next = Some(error);
+    while let Some(source) = next {
+        // The connector's type is private.
+        if source.to_string().starts_with("dns error") {
+            return "name not resolved".to_owned();
+        }
+        if let Some(error) = source.downcast_ref::<std::io::Error>() {
+            return error.kind().to_string();
+        }
+        next = source.source();
+    }
+    error.to_string()
 }
 
 /// A space and the first line of a body, unless it is of another type than plain text. Cut, and without what would

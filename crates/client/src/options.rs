@@ -64,6 +64,13 @@ impl FromStr for BaseUrl {
     }
 }
 
+impl BaseUrl {
+    /// The host and port.
+    pub(crate) fn authority(&self) -> &str {
+        self.0.strip_prefix("http://").unwrap_or(&self.0)
+    }
+}
+
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -82,7 +89,10 @@ impl Rate {
 
     /// How many requests to start within `duration`.
     pub(crate) fn within(self, duration: Duration) -> u64 {
-        (self.0 * duration.as_secs_f64()).ceil() as u64
+        let product = (self.0 * duration.as_secs_f64()).ceil() as u64;
+        // It may be rounded up to one more than are due.
+        let last = product.saturating_sub(1);
+        if self.start_of(last) < duration { product } else { last }
     }
 }
 
@@ -129,6 +139,8 @@ mod tests {
         assert_eq!(rate.start_of(0), Duration::ZERO);
         assert_eq!(rate.start_of(300), Duration::from_millis(1500));
         assert_eq!(rate.within(Duration::from_secs(60)), 12_000);
+        let within = |rate: &str, seconds| rate.parse::<Rate>().unwrap().within(Duration::from_secs(seconds));
+        assert_eq!((within("0.07", 100), within("0.55", 100), within("0.5", 3)), (7, 55, 2));
         for text in ["0", "-1", "NaN", "inf", "2e6", "fast", ""] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
         }

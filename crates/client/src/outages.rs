@@ -10,46 +10,87 @@ const LIMIT: usize = 100;
 
 /// The failures of each host, in the time since the start of the run.
 #[derive(Debug, Default)]
-pub struct Outages(BTreeMap<String, Down>);
+pub struct Outages {
+    down: BTreeMap<String, Down>,
+    /// When the last request to each host that succeeded began.
+    ok: BTreeMap<String, Duration>,
+}
+
+/// When a request began and ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Its start.
+    pub began: Duration,
+    /// Its end.
+    pub ended: Duration,
+}
 
 #[derive(Debug)]
 struct Down {
     failures: u64,
+    /// When the first request that failed began.
+    first_began: Duration,
+    /// When the last request that failed began.
+    last_began: Duration,
     first: Duration,
     last: Duration,
     /// The first success after the last failure.
     back: Option<Duration>,
+    /// If others succeeded since the first of these requests began, and before one of them failed.
+    intermittent: bool,
 }
 
 impl Outages {
     /// A request to this host failed.
-    pub fn failed(&mut self, host: &str, at: Duration) {
-        if !self.0.contains_key(host) {
-            if self.0.len() < LIMIT {
-                self.0.insert(host.to_owned(), Down { failures: 1, first: at, last: at, back: None });
+    pub fn failed(&mut self, host: &str, Span { began, ended }: Span) {
+        if !self.down.contains_key(host) {
+            if self.down.len() >= LIMIT {
+                return;
             }
-        } else if let Some(down) = self.0.get_mut(host) {
+            let down = Down {
+                failures: 0,
+                first_began: began,
+                last_began: began,
+                first: ended,
+                last: ended,
+                back: None,
+                intermittent: false,
+            };
+            self.down.insert(host.to_owned(), down);
+        }
+        if let Some(down) = self.down.get_mut(host) {
             down.failures += 1;
-            down.first = down.first.min(at);
-            down.last = down.last.max(at);
+            down.first_began = down.first_began.min(began);
+            down.last_began = down.last_began.max(began);
+            down.first = down.first.min(ended);
+            down.last = down.last.max(ended);
+            down.intermittent |= self.ok.get(host).is_some_and(|ok| *ok > down.first_began);
             // Results may arrive in another order than they were made in.
             down.back = down.back.filter(|back| *back > down.last);
         }
     }
 
     /// A request to this host succeeded.
-    pub fn succeeded(&mut self, host: &str, at: Duration) {
-        if let Some(down) = self.0.get_mut(host)
-            && at > down.last
-            && down.back.is_none_or(|back| back > at)
+    pub fn succeeded(&mut self, host: &str, Span { began, ended }: Span) {
+        if let Some(ok) = self.ok.get_mut(host) {
+            *ok = began.max(*ok);
+        } else if self.ok.len() < LIMIT {
+            self.ok.insert(host.to_owned(), began);
+        }
+        if let Some(down) = self.down.get_mut(host)
+            && ended > down.last
+            && down.back.is_none_or(|back| back > ended)
         {
-            down.back = Some(at);
+            down.back = Some(ended);
         }
     }
 
     /// One outage for each host that failed.
     pub fn report(self) -> Vec<Outage> {
+        let ok = self.ok;
         let outage = |(host, down): (String, Down)| Outage {
+            intermittent: down.intermittent,
+            recovered: down.back.is_some() || ok.get(&host).is_some_and(|ok| *ok > down.last_began),
             host,
             failures: down.failures,
             first_failure_seconds: seconds(down.first),
@@ -57,7 +98,7 @@ impl Outages {
             time_to_recover_seconds: down.back.map(|back| seconds(back.saturating_sub(down.last))),
             outage_seconds: down.back.map(|back| seconds(back.saturating_sub(down.first))),
         };
-        self.0.into_iter().map(outage).collect()
+        self.down.into_iter().map(outage).collect()
     }
 }
 
@@ -65,11 +106,19 @@ impl Outages {
 mod tests {
     use super::*;
 
+    /// What comes of requests that take no time.
     fn after(events: &[(bool, u64)]) -> Vec<Outage> {
+        let events: Vec<_> = events.iter().map(|(success, at)| (*success, *at, *at)).collect();
+        of(&events)
+    }
+
+    /// What comes of requests that succeed or not, with their start and their end.
+    fn of(events: &[(bool, u64, u64)]) -> Vec<Outage> {
         let mut outages = Outages::default();
-        for (success, at) in events {
-            let at = Duration::from_millis(*at);
-            if *success { outages.succeeded("a:1", at) } else { outages.failed("a:1", at) }
+        for (success, began, ended) in events {
+            let [began, ended] = [*began, *ended].map(Duration::from_millis);
+            let time = Span { began, ended };
+            if *success { outages.succeeded("a:1", time) } else { outages.failed("a:1", time) }
         }
         outages.report()
     }
@@ -101,9 +150,27 @@ mod tests {
     }
 
     #[test]
+    fn one_failure_among_successes_is_intermittent() {
+        let state = |events: &[(bool, u64, u64)]| {
+            let outages = of(events);
+            (outages[0].intermittent, outages[0].recovered)
+        };
+        // The last one to end is a timeout, and others have been answered since it began.
+        assert_eq!(
+            state(&[(true, 0, 1), (true, 100, 101), (true, 900, 901), (false, 50, 5050)]),
+            (true, true)
+        );
+        assert_eq!(state(&[(false, 1, 2), (true, 3, 4), (false, 5, 6), (true, 7, 8)]), (true, true));
+        assert_eq!(state(&[(false, 1, 2), (true, 3, 4), (false, 5, 6)]), (true, false));
+        assert_eq!(state(&[(true, 1, 2), (false, 3, 4), (false, 5, 6)]), (false, false));
+        assert_eq!(state(&[(false, 3, 4), (false, 5, 6), (true, 7, 8)]), (false, true));
+    }
+
+    #[test]
     fn the_number_of_hosts_is_bounded() {
         let mut outages = Outages::default();
-        (0..1000).for_each(|host| outages.failed(&host.to_string(), Duration::ZERO));
+        let time = Span { began: Duration::ZERO, ended: Duration::ZERO };
+        (0..1000).for_each(|host| outages.failed(&host.to_string(), time));
         assert_eq!(outages.report().len(), LIMIT);
     }
 }

@@ -1,5 +1,8 @@
 //! The report as text, at most 80 columns wide.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::{self, Display, Formatter};
 
 use crate::report::{Outage, Percentiles, Report};
@@ -23,7 +26,15 @@ impl Display for Report {
         self.causes(f)?;
         self.wrong(f)?;
         self.outages(f)?;
-        write!(f, "\n{}", self.verdict())
+        for line in wrapped(&self.verdict(), WIDTH) {
+            write!(f, "\n{line}")?;
+        }
+        if self.is_silent {
+            for line in wrapped(&format!("No response at all: is Envoy listening at {}?", self.url), WIDTH) {
+                write!(f, "\n{line}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -112,6 +123,7 @@ impl Report {
         for one in self.outages.iter().take(SHOWN) {
             let [first, last] = [one.first_failure_seconds, one.last_failure_seconds];
             let recover = match one {
+                Outage { recovered: true, intermittent: true, .. } => "intermittent".to_owned(),
                 Outage { time_to_recover_seconds: Some(recover), .. } => format!("{recover:.3}"),
                 _ => "not recovered".to_owned(),
             };
@@ -121,13 +133,23 @@ impl Report {
         more(f, self.outages.len())
     }
 
-    fn verdict(&self) -> &'static str {
-        match (self.requests, self.misrouted, self.failed) {
+    fn verdict(&self) -> String {
+        let Self { requests, misrouted, failed, .. } = *self;
+        if self.interrupted && requests > 0 {
+            let of = self.planned.map(|planned| format!(" of {}", grouped(planned))).unwrap_or_default();
+            let found = match (misrouted, failed) {
+                (0, 0) => "none misrouted or failed".to_owned(),
+                _ => format!("{} misrouted, {} failed", grouped(misrouted), grouped(failed)),
+            };
+            return format!("Interrupted after {}{of} requests: {found}.", grouped(requests));
+        }
+        let verdict = match (requests, misrouted, failed) {
             (0, ..) => "Not passed: no request has ended.",
             (_, 0, 0) => "Passed: every request reached its owner.",
             (_, 0, _) => "Not passed: requests failed.",
             _ => "Not passed: requests reached a wrong host.",
-        }
+        };
+        verdict.to_owned()
     }
 }
 
@@ -160,6 +182,13 @@ fn more(f: &mut Formatter<'_>, count: usize) -> fmt::Result {
     }
 }
 
+/// A whole number with a comma before each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let comma = |place: usize| if place > 0 && (digits.len() - place).is_multiple_of(3) { "," } else { "" };
+    digits.chars().enumerate().map(|(place, digit)| format!("{}{digit}", comma(place))).collect()
+}
+
 /// The columns that these hosts take.
 fn width<'h>(hosts: impl Iterator<Item = &'h String>) -> usize {
     hosts.map(|host| host.chars().count()).max().unwrap_or_default().min(HOST)
@@ -186,103 +215,4 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::{Failure, Misroute};
-
-    fn lines(report: &Report) -> Vec<String> {
-        let lines: Vec<String> = report.to_string().lines().map(str::to_owned).collect();
-        for line in &lines {
-            assert!(line.chars().count() <= WIDTH, "{line:?}");
-        }
-        lines
-    }
-
-    #[test]
-    fn a_clean_report_is_short() {
-        let percentiles = Percentiles { p50: 0.5, p90: 1.0, p99: 2.0, p999: 3.0, max: 4.0 };
-        let report = Report {
-            url: "http://127.0.0.1:10000".to_owned(),
-            requests: 1000,
-            seconds: 2.0,
-            hosts: [("server-1:8081".to_owned(), 600), ("server-2:8081".to_owned(), 400)].into(),
-            latency_ms: Some(percentiles),
-            ..Report::default()
-        };
-        let expected = [
-            "http://127.0.0.1:10000",
-            "  requests       1000  in 2.0 s, 500.0/s",
-            "  misrouted         0",
-            "  failed            0",
-            "",
-            "Hosts",
-            "  server-1:8081       600  60.0 %  ██████████████████████████████",
-            "  server-2:8081       400  40.0 %  ████████████████████",
-            "",
-            "Latency, ms        p50       p90       p99     p99.9       max",
-            "  both            0.50      1.00      2.00      3.00      4.00",
-            "",
-            "Passed: every request reached its owner.",
-        ];
-        assert_eq!(lines(&report), expected);
-    }
-
-    #[test]
-    fn whatever_servers_answer_the_text_has_80_columns() {
-        let host = format!("{}:8081", "é".repeat(200));
-        let cause = format!("/join 503 upstream connect error {} end", "x".repeat(100));
-        let huge = Percentiles {
-            p50: 3_600_000.0,
-            p90: 3_600_000.0,
-            p99: 3_600_000.0,
-            p999: 3_600_000.0,
-            max: 3_600_000.0,
-        };
-        let report = Report {
-            url: format!("http://{}", "a".repeat(200)),
-            requests: 100_000_000,
-            misrouted: 99_999_999,
-            failed: 99_999_999,
-            moved: 99_999_999,
-            unsent: 99_999_999,
-            interrupted: true,
-            seconds: 1e6,
-            hosts: (0..50).map(|number| (format!("{number}{host}"), 99_999_999)).collect(),
-            latency_ms: Some(huge),
-            where_ms: Some(huge),
-            join_ms: Some(huge),
-            causes: [(cause.clone(), 99_999_999)].into(),
-            misroutes: vec![Misroute { client: host.clone(), expected: host.clone(), actual: host.clone() }],
-            failures: vec![Failure { client: host.clone(), expected: None, cause }],
-            outages: vec![Outage {
-                host,
-                failures: 99_999_999,
-                first_failure_seconds: 99_999.0,
-                last_failure_seconds: 99_999.0,
-                time_to_recover_seconds: None,
-                outage_seconds: None,
-            }],
-        };
-        let lines = lines(&report);
-        assert!(lines.iter().any(|line| line == "  and 30 more"), "{lines:#?}");
-        assert!(lines.iter().any(|line| line.ends_with("not recovered")), "{lines:#?}");
-    }
-
-    #[test]
-    fn the_last_line_is_the_verdict() {
-        let report =
-            |requests, misrouted, failed| Report { requests, misrouted, failed, ..Report::default() };
-        for (report, clean, verdict) in [
-            (report(0, 0, 0), false, "no request"),
-            (report(1, 0, 0), true, "every request"),
-            (report(2, 0, 1), false, "requests failed"),
-            (report(2, 1, 1), false, "a wrong host"),
-        ] {
-            assert_eq!(report.is_clean(), clean);
-            assert!(lines(&report).last().unwrap().contains(verdict), "{report}");
-        }
-    }
 }

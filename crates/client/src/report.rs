@@ -10,8 +10,12 @@ use serde::Serialize;
 pub struct Report {
     /// Where the requests went.
     pub url: String,
+    /// Whether the run came to its end, there was a request, and every one reached its owner.
+    pub passed: bool,
     /// Requests that have ended.
     pub requests: u64,
+    /// How many requests the run was to make; `None` if it makes as many as it can.
+    pub planned: Option<u64>,
     /// Those that reached another host than their owner.
     pub misrouted: u64,
     /// Those without two usable responses.
@@ -42,6 +46,9 @@ pub struct Report {
     /// For each host with failures, when it failed and when it was back. A failure of `/where`, which names no host,
     /// counts for the host `/where`.
     pub outages: Vec<Outage>,
+    /// If requests failed, and no call had a response.
+    #[serde(skip)]
+    pub(crate) is_silent: bool,
 }
 
 impl Report {
@@ -97,6 +104,10 @@ pub struct Outage {
     pub host: String,
     /// How many requests failed.
     pub failures: u64,
+    /// Whether others succeeded between the first failure and the last one.
+    pub intermittent: bool,
+    /// Whether a request succeeded that began after the last one that failed.
+    pub recovered: bool,
     /// When the first one failed.
     pub first_failure_seconds: f64,
     /// When the last one failed.

@@ -59,7 +59,10 @@ pub async fn run(
         }
     };
     let unsent = if interrupted { 0 } else { plan.unsent() };
-    Ok(Report { interrupted, unsent, seconds: seconds(plan.start.elapsed()), ..tally.report() })
+    let (planned, seconds) = (plan.planned(), seconds(plan.start.elapsed()));
+    let report = tally.report();
+    let passed = report.is_clean() && !interrupted;
+    Ok(Report { passed, planned, interrupted, unsent, seconds, ..report })
 }
 
 /// What the workers share.
@@ -119,6 +122,15 @@ impl Plan {
         }
     }
 
+    /// How many requests to make; `None` if it depends on how fast they are.
+    fn planned(&self) -> Option<u64> {
+        match (self.duration, self.rate) {
+            (None, _) => u64::try_from(self.clients.len()).ok(),
+            (Some(duration), Some(rate)) => Some(rate.within(duration)),
+            (Some(_), None) => None,
+        }
+    }
+
     /// How many requests were due by the end of the duration, but did not start.
     fn unsent(&self) -> u64 {
         let due = self.rate.zip(self.duration).map_or(0, |(rate, duration)| rate.within(duration));
@@ -131,8 +143,9 @@ async fn work(plan: Arc<Plan>, results: mpsc::Sender<Checked>) {
     while let Some((number, client)) = plan.take() {
         let Some(due) = plan.due(number).await else { return };
         plan.started.fetch_add(1, Ordering::Relaxed);
+        let began = plan.start.elapsed();
         let verdict = check(&plan.asker, client, due).await;
-        let checked = Checked { client: client.clone(), at: plan.start.elapsed(), verdict };
+        let checked = Checked { client: client.clone(), began, at: plan.start.elapsed(), verdict };
         if results.send(checked).await.is_err() {
             return;
         }

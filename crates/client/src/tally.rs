@@ -7,7 +7,7 @@ use crate::ask::{Cause, Endpoint};
 use crate::histogram::Latencies;
 use crate::host::Host;
 use crate::options::Error;
-use crate::outages::Outages;
+use crate::outages::{Outages, Span};
 use crate::report::{Failure, Misroute, Report};
 
 /// Misrouted and failed requests to describe, of each kind.
@@ -22,7 +22,9 @@ const OTHERS: &str = "others";
 pub struct Checked {
     /// The client id.
     pub client: String,
-    /// The time since the start of the run.
+    /// The time from the start of the run to that of the request.
+    pub began: Duration,
+    /// The time from the start of the run to the end of the request.
     pub at: Duration,
     /// What came of it.
     pub verdict: Verdict,
@@ -80,6 +82,8 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Tally {
     report: Report,
+    /// Whether any call had a response.
+    is_answered: bool,
     outages: Outages,
     all: Latencies,
     locate: Latencies,
@@ -91,6 +95,7 @@ impl Tally {
     pub fn new(url: String) -> Result<Self, Error> {
         Ok(Self {
             report: Report { url, ..Report::default() },
+            is_answered: false,
             outages: Outages::default(),
             all: Latencies::new()?,
             locate: Latencies::new()?,
@@ -99,18 +104,20 @@ impl Tally {
     }
 
     /// Counts a request.
-    pub fn add(&mut self, Checked { client, at, verdict }: Checked) {
+    pub fn add(&mut self, Checked { client, began, at, verdict }: Checked) {
         self.report.requests += 1;
+        let time = Span { began, ended: at };
         match verdict {
             Verdict::Landed { host, owner, moved, took } => {
+                self.is_answered = true;
                 self.all.add(took.all);
                 self.locate.add(took.locate);
                 self.join.add(took.join);
-                self.outages.succeeded(Endpoint::Where.path(), at);
+                self.outages.succeeded(Endpoint::Where.path(), time);
                 count(&mut self.report.hosts, host.to_string());
                 if host == owner {
                     self.report.moved += u64::from(moved);
-                    self.outages.succeeded(&owner.to_string(), at);
+                    self.outages.succeeded(&owner.to_string(), time);
                 } else {
                     self.report.misrouted += 1;
                     let (expected, actual) = (owner.to_string(), host.to_string());
@@ -119,11 +126,12 @@ impl Tally {
             }
             Verdict::Failed { owner, cause } => {
                 self.report.failed += 1;
+                self.is_answered |= owner.is_some() || cause.is_response();
                 let (expected, cause) = (owner.map(|owner| owner.to_string()), cause.to_string());
                 if expected.is_some() {
-                    self.outages.succeeded(Endpoint::Where.path(), at);
+                    self.outages.succeeded(Endpoint::Where.path(), time);
                 }
-                self.outages.failed(expected.as_deref().unwrap_or(Endpoint::Where.path()), at);
+                self.outages.failed(expected.as_deref().unwrap_or(Endpoint::Where.path()), time);
                 count(&mut self.report.causes, cause.clone());
                 describe(&mut self.report.failures, Failure { client, expected, cause });
             }
@@ -139,6 +147,7 @@ impl Tally {
     /// The result. What only the run knows is still missing.
     pub fn report(self) -> Report {
         Report {
+            is_silent: self.report.failed > 0 && !self.is_answered,
             outages: self.outages.report(),
             latency_ms: self.all.percentiles(),
             where_ms: self.locate.percentiles(),
@@ -177,8 +186,12 @@ mod tests {
         let mut tally = Tally::new(String::new()).unwrap();
         let failed = |owner, millis| Checked {
             client: "7".to_owned(),
+            began: Duration::from_millis(millis - 200),
             at: Duration::from_millis(millis),
-            verdict: Verdict::Failed { owner, cause: Cause::Timeout },
+            verdict: Verdict::Failed {
+                owner,
+                cause: Cause::Timeout { path: "/join", after: Duration::from_millis(200) },
+            },
         };
         tally.add(failed(None, 1000));
         tally.add(failed(Host::parse("a:1"), 1500));
@@ -186,7 +199,7 @@ mod tests {
         let outages: Vec<_> =
             report.outages.iter().map(|one| (one.host.as_str(), one.time_to_recover_seconds)).collect();
         assert_eq!(outages, [("/where", Some(0.5)), ("a:1", None)]);
-        assert_eq!((report.failed, report.causes["timeout"]), (2, 2));
+        assert_eq!((report.failed, report.causes["timeout of /join after 200ms"]), (2, 2));
         assert_eq!(report.latency_ms, None);
     }
 }

@@ -1,10 +1,13 @@
 //! What is legal in a configuration and unwise.
 
-use pinroute_core::config::{Config, Fallback, Hosts, Outcome, Outcomes, PluginConfig, Strategy};
+use pinroute_core::config::{
+    Config, Fallback, Hosts, Outcome, Outcomes, PluginConfig, RuntimeSource, Strategy,
+};
 use pinroute_core::shard::Algorithm;
 use pinroute_core::target::TargetKind;
 
-use crate::found::{Parsed, Route};
+use crate::found::Parsed;
+use crate::wiring::Wiring;
 
 /// A piece of advice about a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +20,8 @@ pub struct Advice {
     pub line: Option<u64>,
 }
 
-/// The advice on a configuration, which is enabled for these routes.
-pub fn advice(parsed: &Parsed, routes: &[Route]) -> Vec<Advice> {
+/// The advice on a configuration that a file wires like this.
+pub fn advice(parsed: &Parsed, wiring: &Wiring) -> Vec<Advice> {
     let config = parsed.config();
     let mut all = Vec::new();
     let mut add = |path, message: String| all.push(Advice { path, message, line: None });
@@ -81,8 +84,23 @@ pub fn advice(parsed: &Parsed, routes: &[Route]) -> Vec<Advice> {
             add("membership", "has no effect: no number can change".to_owned());
         }
     }
+    all.extend(of_wiring(config, wiring));
+    let named = match parsed {
+        Parsed::Plugin(plugin) => of_plugin(plugin, wiring),
+        Parsed::Route(_) => Vec::new(),
+    };
+    all.extend(named);
+    all
+}
+
+/// What does not fit what the file says around a configuration.
+fn of_wiring(config: &Config, wiring: &Wiring) -> Vec<Advice> {
+    let mut all = Vec::new();
     if let Some(prefix) = &config.path_prefix {
-        let wider = routes.iter().filter(|route| !route.prefix.starts_with(prefix.as_str()));
+        let wider = wiring
+            .routes
+            .iter()
+            .filter(|route| route.prefix.as_ref().is_some_and(|path| !path.starts_with(prefix.as_str())));
         all.extend(wider.map(|route| Advice {
             path: "path_prefix",
             message: format!(
@@ -92,7 +110,72 @@ pub fn advice(parsed: &Parsed, routes: &[Route]) -> Vec<Advice> {
             line: Some(route.line),
         }));
     }
+    if let Strategy::Resolve(resolve, _) = &config.strategy {
+        all.extend(unknown_cluster("resolve.cluster", &resolve.cluster, wiring));
+    }
+    let read: Vec<&str> = wiring.routes.iter().filter_map(|route| route.cluster_header.as_deref()).collect();
+    for (path, target) in config.targets() {
+        if let Some(header) = target.header()
+            && !read.is_empty()
+            && !read.iter().any(|read| read.eq_ignore_ascii_case(header))
+        {
+            let message = format!("sets the header {header}, but the routes read {}", listed(&read));
+            all.push(Advice { path, message, line: None });
+        }
+    }
     all
+}
+
+/// The same for what only a plugin has.
+fn of_plugin(plugin: &PluginConfig, wiring: &Wiring) -> Vec<Advice> {
+    let mut all = Vec::new();
+    if let Some(runtime) = &plugin.runtime {
+        let (path, cluster) = match &runtime.source {
+            RuntimeSource::Rtds(rtds) => ("runtime.rtds.cluster", &rtds.cluster),
+            RuntimeSource::Admin(admin) => ("runtime.admin.cluster", &admin.cluster),
+        };
+        all.extend(unknown_cluster(path, cluster, wiring));
+    }
+    if let Some(membership) = &plugin.membership {
+        all.extend(unknown_cluster("membership.cluster", &membership.cluster, wiring));
+        all.extend(unknown_cluster("membership.admin", &membership.admin.cluster, wiring));
+    }
+    if let Some(namespace) = &plugin.per_route
+        && wiring.has_routes
+        && wiring.lacks_metadata
+    {
+        let message =
+            format!("no route or virtual host of this file has metadata in the namespace {namespace}");
+        all.push(Advice { path: "per_route", message, line: None });
+    }
+    if let Some(line) = wiring.never_enabled {
+        let message = "the filter is disabled, and no route or virtual host enables it".to_owned();
+        all.push(Advice { path: "disabled", message, line: Some(line) });
+    }
+    all.extend(wiring.unknown_filters.iter().map(|(name, line)| Advice {
+        path: "typed_per_filter_config",
+        message: format!("{name} is none of this connection manager's http_filters, so it has no effect"),
+        line: Some(*line),
+    }));
+    all
+}
+
+fn unknown_cluster(path: &'static str, cluster: &str, wiring: &Wiring) -> Option<Advice> {
+    let known = wiring.clusters.as_ref().filter(|known| !known.contains(cluster))?;
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    let message = format!("{cluster} is not a cluster of this file, which has {}", listed(&names));
+    Some(Advice { path, message, line: None })
+}
+
+/// The first few names.
+fn listed(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    names.truncate(SHOWN);
+    names.join(", ") + more
 }
 
 fn outcomes(config: &Config) -> [(&'static str, &Outcome); 3] {

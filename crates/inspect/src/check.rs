@@ -5,7 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::advice::{Advice, advice};
-use crate::found::{Found, ReadError, configurations};
+use crate::error::ReadError;
+use crate::found::{Found, configurations};
+use crate::text::printable;
 
 /// What was found in a file.
 #[derive(Clone, Debug, Serialize)]
@@ -65,6 +67,26 @@ pub fn check(file: &str, bytes: &[u8]) -> Result<Report, ReadError> {
     Ok(Report { file: file.to_owned(), ok, configurations })
 }
 
+impl Report {
+    /// The report on a file that cannot be read as what it should be. `is_optional` if one without a filter is no mistake.
+    pub fn unreadable(file: &str, error: &ReadError, is_optional: bool) -> Self {
+        let (path, message) = (String::new(), error.to_string());
+        let line = match error {
+            ReadError::NotYaml { line, .. } => *line,
+            ReadError::NotText | ReadError::NoFilter => None,
+        };
+        let ok = is_optional && *error == ReadError::NoFilter;
+        let mut checked =
+            Checked { name: String::new(), line, summary: None, error: None, warnings: Vec::new() };
+        if ok {
+            checked.warnings.push(Warning { path: "", message, line });
+        } else {
+            checked.error = Some(Mistake { path, message, line });
+        }
+        Self { file: file.to_owned(), ok, configurations: vec![checked] }
+    }
+}
+
 fn checked(found: &Found) -> Checked {
     let (name, line) = (found.name.clone(), found.line);
     match found.parse() {
@@ -73,7 +95,10 @@ fn checked(found: &Found) -> Checked {
                 let line = line.or_else(|| found.line_of(path));
                 Warning { path, message: format!("{path}: {message}"), line }
             };
-            let warnings = advice(&parsed, &found.routes).into_iter().map(warning).collect();
+            let message = "the file is empty: all defaults".to_owned();
+            let blank = found.is_blank().then_some(Warning { path: "", message, line: None });
+            let advice = advice(&parsed, &found.wiring).into_iter().map(warning);
+            let warnings = blank.into_iter().chain(advice).collect();
             Checked { name, line, summary: Some(parsed.config().to_string()), error: None, warnings }
         }
         Err(error) => {
@@ -84,30 +109,27 @@ fn checked(found: &Found) -> Checked {
     }
 }
 
-/// One line for each finding, `FILE:LINE: KIND: NAME: MESSAGE`, as compilers write them.
+/// One line for each finding, `FILE:LINE: KIND: NAME: MESSAGE`, as compilers write them, in the order of the lines.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut findings = Vec::new();
         for Checked { name, line, summary, error, warnings } in &self.configurations {
-            let mut finding = |line: &Option<u64>, kind: &str, message: &str| {
-                f.write_str(&self.file)?;
-                if let Some(line) = line {
-                    write!(f, ":{line}")?;
-                }
-                write!(f, ": {kind}: ")?;
-                if !name.is_empty() {
-                    write!(f, "{name}: ")?;
-                }
-                writeln!(f, "{message}")
-            };
-            if let Some(summary) = summary {
-                finding(line, "ok", summary)?;
+            let ok = summary.iter().map(|summary| (*line, "ok", summary));
+            let error = error.iter().map(|error| (error.line, "error", &error.message));
+            let warnings = warnings.iter().map(|warning| (warning.line, "warning", &warning.message));
+            findings.extend(ok.chain(error).chain(warnings).map(|finding| (finding, name)));
+        }
+        findings.sort_by_key(|((line, ..), _)| *line);
+        for ((line, kind, message), name) in findings {
+            f.write_str(&self.file)?;
+            if let Some(line) = line {
+                write!(f, ":{line}")?;
             }
-            if let Some(error) = error {
-                finding(&error.line, "error", &error.message)?;
+            write!(f, ": {kind}: ")?;
+            if !name.is_empty() {
+                write!(f, "{}: ", printable(name))?;
             }
-            for warning in warnings {
-                finding(&warning.line, "warning", &warning.message)?;
-            }
+            writeln!(f, "{}", printable(message))?;
         }
         Ok(())
     }

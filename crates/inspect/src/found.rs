@@ -3,36 +3,22 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use pinroute_core::config::{self, Config, ConfigError, PluginConfig};
 use prost::Message;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct};
 use serde_json::Value;
-use thiserror::Error;
 
+use crate::error::ReadError;
 use crate::node::Node;
+use crate::wiring::{Wiring, clusters};
 
 /// The word that marks a filter as one of this project.
 const MARK: &str = "pinroute";
-
-/// The file cannot be read as what it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ReadError {
-    /// It is not text.
-    #[error("not UTF-8 text")]
-    NotText,
-    /// It is neither YAML nor JSON.
-    #[error("neither YAML nor JSON: {0}")]
-    NotYaml(String),
-    /// It is an Envoy configuration without a filter of this project.
-    #[error(
-        "no pinroute filter found: a Wasm filter is one if its name, root_id, vm_id or the name of its file contains `pinroute`"
-    )]
-    NoFilter,
-}
 
 /// A configuration in a file.
 #[derive(Clone, Debug)]
@@ -41,8 +27,8 @@ pub struct Found {
     pub name: String,
     /// The line where it begins.
     pub line: Option<u64>,
-    /// The routes that the filter is enabled for.
-    pub routes: Vec<Route>,
+    /// What the file says around it.
+    pub wiring: Wiring,
     /// The plugin whose routes it belongs to, by its place in the list; `None` if it is a plugin's.
     pub plugin: Option<usize>,
     content: Content,
@@ -50,17 +36,6 @@ pub struct Found {
     node: Option<Node>,
     /// What is added to these lines.
     offset: u64,
-}
-
-/// A route that the filter is enabled for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Its name in messages.
-    pub name: String,
-    /// Its line.
-    pub line: u64,
-    /// What its path begins with.
-    pub prefix: String,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +80,11 @@ impl Found {
         }
     }
 
+    /// Whether it is a file without any content.
+    pub fn is_blank(&self) -> bool {
+        self.name.is_empty() && matches!(&self.content, Content::Plugin(bytes) if bytes.is_empty())
+    }
+
     /// The line of a field.
     pub fn line_of(&self, path: &str) -> Option<u64> {
         let line = self.node.as_ref().and_then(|node| node.line_of(path)).map(|line| line + self.offset);
@@ -118,14 +98,11 @@ impl Found {
 /// [`ReadError`]
 pub fn configurations(bytes: &[u8]) -> Result<Vec<Found>, ReadError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ReadError::NotText)?;
-    let documents: Vec<Node> = match serde_saphyr::from_multiple(text) {
+    let documents = match Node::read_all(text) {
         Ok(documents) => documents,
         // What is meant as JSON gets the filter's own message.
         Err(_) if text.trim_start().starts_with('{') => return Ok(vec![whole(bytes.to_vec(), None)]),
-        Err(error) => {
-            let message = error.to_string();
-            return Err(ReadError::NotYaml(message.lines().next().unwrap_or_default().to_owned()));
-        }
+        Err(error) => return Err(error),
     };
     if !documents.iter().any(is_envoy) {
         let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
@@ -139,10 +116,13 @@ pub fn configurations(bytes: &[u8]) -> Result<Vec<Found>, ReadError> {
             Err(documents) if documents.is_empty() => {
                 Ok(vec![whole(if is_json { bytes.to_vec() } else { Vec::new() }, None)])
             }
-            Err(_) => Err(ReadError::NotYaml("more than one document".to_owned())),
+            Err(documents) => {
+                let line = documents.get(1).map(|second| second.line);
+                Err(ReadError::NotYaml { message: "more than one document".to_owned(), line })
+            }
         };
     }
-    let mut finder = Finder::default();
+    let mut finder = Finder { clusters: clusters(&documents), ..Finder::default() };
     documents.iter().for_each(|document| finder.walk(document, None, None));
     if finder.found.is_empty() {
         return Err(ReadError::NoFilter);
@@ -150,7 +130,12 @@ pub fn configurations(bytes: &[u8]) -> Result<Vec<Found>, ReadError> {
     let plugins = finder.found.len();
     for plugin in 0..plugins {
         if let Some(namespace) = finder.namespaces.get(plugin).cloned().flatten() {
+            let others = finder.found.len();
             documents.iter().for_each(|document| finder.walk_routes(document, plugin, &namespace, None));
+            let lacks_metadata = finder.found.len() == others;
+            if let Some(found) = finder.found.get_mut(plugin) {
+                found.wiring.lacks_metadata = lacks_metadata;
+            }
         }
     }
     finder.name_apart();
@@ -160,8 +145,8 @@ pub fn configurations(bytes: &[u8]) -> Result<Vec<Found>, ReadError> {
 /// A file that is a plugin's configuration.
 fn whole(bytes: Vec<u8>, node: Option<Node>) -> Found {
     let content = Content::Plugin(bytes);
-    let line = None;
-    Found { name: String::new(), line, routes: Vec::new(), plugin: None, content, node, offset: 0 }
+    let (name, wiring) = (String::new(), Wiring::default());
+    Found { name, line: None, wiring, plugin: None, content, node, offset: 0 }
 }
 
 /// Whether a document is an Envoy configuration, or a part of one.
@@ -178,15 +163,19 @@ fn holds_plugin(node: &Node) -> bool {
 }
 
 #[derive(Default)]
-struct Finder {
+struct Finder<'d> {
     found: Vec<Found>,
     /// For each plugin that was found, the namespace of its routes' configurations.
     namespaces: Vec<Option<String>>,
+    /// The clusters of the file.
+    clusters: Option<Arc<BTreeSet<String>>>,
+    /// The connection manager of the last plugin that was found.
+    manager: Option<&'d Node>,
 }
 
-impl Finder {
+impl<'d> Finder<'d> {
     /// `manager` is the connection manager around this node, `filter` the entry of its list of filters.
-    fn walk<'n>(&mut self, node: &'n Node, manager: Option<&'n Node>, filter: Option<&'n Node>) {
+    fn walk(&mut self, node: &'d Node, manager: Option<&'d Node>, filter: Option<&'d Node>) {
         let manager = if node.get("http_filters").is_some() { Some(node) } else { manager };
         let is_filter = node.get("name").is_some() && node.get("typed_config").is_some();
         let filter = if is_filter { Some(node) } else { filter };
@@ -198,7 +187,7 @@ impl Finder {
         node.members().iter().for_each(|member| self.walk(&member.value, manager, filter));
     }
 
-    fn add_plugin(&mut self, plugin: &Node, manager: Option<&Node>, filter: Option<&Node>) {
+    fn add_plugin(&mut self, plugin: &Node, manager: Option<&'d Node>, filter: Option<&Node>) {
         let filter_name = filter.map(|filter| filter.text_at(&["name"])).unwrap_or_default();
         let names = [
             filter_name,
@@ -212,8 +201,14 @@ impl Finder {
             return;
         }
         let name = names.iter().find(|name| !name.is_empty()).copied().unwrap_or(MARK);
-        let is_disabled = filter.and_then(|filter| filter.get("disabled")).is_some_and(Node::is_true);
-        let routes = manager.map(|manager| routes(manager, filter_name, is_disabled)).unwrap_or_default();
+        let mut wiring = manager.map(|manager| Wiring::of(manager, filter)).unwrap_or_default();
+        wiring.clusters = self.clusters.clone();
+        if let Some(manager) = manager {
+            // Once, if a connection manager has several of these filters.
+            if !self.manager.replace(manager).is_some_and(|last| std::ptr::eq(last, manager)) {
+                wiring.find_unknown_filters(manager);
+            }
+        }
         let configuration = plugin.get("configuration");
         let (content, node, offset) = match configuration {
             None => (Content::Plugin(Vec::new()), None, 0),
@@ -223,7 +218,7 @@ impl Finder {
         self.found.push(Found {
             name: format!("filter {name}"),
             line: Some(configuration.unwrap_or(plugin).line),
-            routes,
+            wiring,
             plugin: None,
             content,
             node,
@@ -244,7 +239,7 @@ impl Finder {
                     self.found.push(Found {
                         name: name.clone(),
                         line: Some(object.line),
-                        routes: Vec::new(),
+                        wiring: Wiring { clusters: self.clusters.clone(), ..Wiring::default() },
                         plugin: Some(plugin),
                         content: Content::Route(as_envoy_does(object)),
                         node: Some(object.clone()),
@@ -277,67 +272,58 @@ impl Finder {
 /// to these.
 fn of_any(any: &Node) -> (Content, Option<Node>, u64) {
     let kind = any.text_at(&["@type"]);
-    let value = any.get("value");
+    let value = any.get("value").filter(|value| !value.is_null());
+    let empty = || (Content::Plugin(Vec::new()), None, 0);
     let wrong = |problem: String, allowed: &str| {
         (Content::Unknown(ConfigError::new("configuration", problem, allowed)), None, 0)
     };
-    match kind.rsplit(['/', '.']).next().unwrap_or_default() {
+    if any.is_null() || (any.is_object() && any.members().is_empty()) {
+        return empty();
+    }
+    // Envoy refuses the file for what follows; so it does for a type that is no URL.
+    if let Some(other) =
+        any.members().iter().find(|member| !matches!(member.name.as_str(), "@type" | "value"))
+    {
+        let problem = format!("got {:?} beside the type", other.name);
+        return wrong(problem, "the configuration within `value`");
+    }
+    let name = kind.rsplit_once('/').map(|(_, name)| name).unwrap_or_default();
+    match name.strip_prefix("google.protobuf.").unwrap_or_default() {
         "Struct" => match value {
             Some(object) if object.is_object() => {
                 let bytes = to_struct(&object.to_value()).encode_to_vec();
                 (Content::Plugin(bytes), Some(object.clone()), 0)
             }
-            None => (Content::Plugin(Vec::new()), None, 0),
+            None => empty(),
             Some(other) => wrong(format!("got {} as the value of a Struct", other.to_value()), "an object"),
         },
         "StringValue" => match value.map(|value| (value, value.text())) {
             Some((value, Some(text))) => {
                 // The line of a text of several lines is that of its first.
                 let lines = text.trim_end().lines().count();
-                let node = (lines > 1).then(|| serde_saphyr::from_str(text).ok()).flatten();
+                let node = (lines > 1).then(|| Node::read_all(text).ok()?.into_iter().next()).flatten();
                 (Content::Plugin(text.as_bytes().to_vec()), node, value.line.saturating_sub(1))
             }
-            None => (Content::Plugin(Vec::new()), None, 0),
+            None => empty(),
             Some(_) => wrong("the value of a StringValue is not a text".to_owned(), "JSON as text"),
         },
-        "BytesValue" => match value.and_then(Node::text).map(|text| BASE64.decode(text)) {
-            Some(Ok(bytes)) => (Content::Plugin(bytes), None, 0),
-            _ => wrong("the value of a BytesValue is not base64".to_owned(), "base64"),
+        "BytesValue" => match value.map(|value| value.text().and_then(base64)) {
+            Some(Some(bytes)) => (Content::Plugin(bytes), None, 0),
+            None => empty(),
+            Some(None) => wrong("the value of a BytesValue is not base64".to_owned(), "base64"),
         },
         _ => {
             let problem = format!("got the type {kind:?}");
-            wrong(problem, "google.protobuf.Struct, StringValue or BytesValue, with its `value`")
+            let allowed =
+                "type.googleapis.com/google.protobuf.Struct, StringValue or BytesValue, with its `value`";
+            wrong(problem, allowed)
         }
     }
 }
 
-/// The routes of a connection manager that a filter is enabled for and that go to a cluster.
-fn routes(manager: &Node, filter: &str, is_disabled: bool) -> Vec<Route> {
-    let disabled_by = |node: &Node, otherwise: bool| {
-        let own = node.get("typed_per_filter_config").and_then(|config| config.get(filter));
-        own.map_or(otherwise, |own| own.get("disabled").is_some_and(Node::is_true))
-    };
-    let mut enabled = Vec::new();
-    let hosts = manager.at(&["route_config", "virtual_hosts"]).map(Node::elements).unwrap_or_default();
-    for host in hosts {
-        let is_disabled = disabled_by(host, is_disabled);
-        for route in host.get("routes").map(Node::elements).unwrap_or_default() {
-            if disabled_by(route, is_disabled) || route.get("route").is_none() {
-                continue;
-            }
-            let prefix = ["prefix", "path", "path_separated_prefix"]
-                .iter()
-                .find_map(|kind| route.at(&["match", kind]).and_then(Node::text));
-            if let Some(prefix) = prefix {
-                let name = match route.text_at(&["name"]) {
-                    "" => format!("route {prefix}"),
-                    name => format!("route {name}"),
-                };
-                enabled.push(Route { name, line: route.line, prefix: prefix.to_owned() });
-            }
-        }
-    }
-    enabled
+/// Base64 as protobuf reads it in JSON: of either alphabet, padded or not.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(text.trim_end_matches('=').replace('-', "+").replace('_', "/")).ok()
 }
 
 /// The namespace that a plugin reads its routes' configurations from, also if the configuration has a mistake elsewhere.

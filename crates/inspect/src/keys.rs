@@ -40,8 +40,11 @@ pub fn key_of_line<'v>(config: &Config, line: &'v [u8]) -> Result<Key<'v>, KeyEr
 /// Calls `each` with every line that is not empty, without its end.
 ///
 /// # Errors
-/// If reading fails.
-pub fn for_each_line(mut from: impl BufRead, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+/// If reading fails, or `each` does.
+pub fn for_each_line<E: From<io::Error>>(
+    mut from: impl BufRead,
+    mut each: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -51,7 +54,7 @@ pub fn for_each_line(mut from: impl BufRead, mut each: impl FnMut(&[u8])) -> io:
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if !line.is_empty() {
-            each(line);
+            each(line)?;
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod advice;
 pub mod check;
+mod error;
 pub mod explain;
 mod found;
 mod keys;
@@ -14,7 +15,8 @@ mod request;
 mod subject;
 mod text;
 mod theory;
+mod wiring;
 
-pub use found::ReadError;
+pub use error::ReadError;
 pub use live::{Live, LiveError, SetValue};
 pub use subject::{Subject, SubjectError};

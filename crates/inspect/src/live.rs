@@ -63,6 +63,9 @@ impl FromStr for SetValue {
              total_hosts, shard_size or replicas, and a value from 1 to 65536";
         let parts = text.split_once('=').and_then(|(name, value)| Some((name.split_once('.')?, value)));
         let Some(((source, number), value)) = parts else { return Err(ALLOWED.to_owned()) };
+        if source.starts_with("runtime") {
+            return Err("for runtime values use --runtime".to_owned());
+        }
         let sources = [Source::RouteMetadata, Source::ClusterMetadata, Source::Membership];
         let numbers = [Number::TotalHosts, Number::ShardSize, Number::Replicas];
         let source = sources.into_iter().find(|known| known.name() == source);
@@ -106,7 +109,10 @@ impl Assumed {
                 ));
             }
             let prefix = prefix.unwrap_or(DEFAULT_PREFIX);
-            let Compiled { snapshot, skipped } = runtime(bytes, prefix)?;
+            let (Compiled { snapshot, skipped }, matches) = runtime(bytes, prefix)?;
+            if !matches {
+                assumed.warnings.push(format!("no value begins with {prefix}."));
+            }
             let invalid =
                 |Skipped { name, value }: &Skipped| format!("{name} = {value} is invalid and ignored");
             assumed.warnings.extend(skipped.iter().map(invalid));
@@ -137,7 +143,8 @@ impl Assumed {
     }
 }
 
-fn runtime(bytes: &[u8], prefix: &str) -> Result<Compiled, LiveError> {
+/// The values of a file, and whether the name of any begins with the prefix.
+fn runtime(bytes: &[u8], prefix: &str) -> Result<(Compiled, bool), LiveError> {
     let wrong = |problem: &str| LiveError::Runtime(problem.to_owned());
     let text = std::str::from_utf8(bytes).map_err(|_| wrong("not UTF-8 text"))?;
     let document: Value = serde_saphyr::from_str(text)
@@ -145,26 +152,31 @@ fn runtime(bytes: &[u8], prefix: &str) -> Result<Compiled, LiveError> {
     let Value::Object(document) = document else { return Err(wrong("not an object")) };
     let last = Snapshot::default();
     let mut compiler = Compiler::new(prefix, &last);
+    let mut matches = false;
+    let mut add = |name: &str, value: Scalar<'_>| {
+        matches |= name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+        compiler.add(name, value);
+    };
     match (document.get("entries"), document.get("values")) {
         (Some(Value::Object(entries)), _) => {
             for (name, entry) in entries {
                 let value = entry.get("final_value").and_then(Value::as_str);
-                compiler.add(name, Scalar::Text(value.ok_or_else(|| wrong("an entry without final_value"))?));
+                add(name, Scalar::Text(value.ok_or_else(|| wrong("an entry without final_value"))?));
             }
         }
-        (None, Some(Value::Object(values))) => add_all(&mut compiler, "", values),
-        _ => add_all(&mut compiler, "", &document),
+        (None, Some(Value::Object(values))) => add_all(&mut add, "", values),
+        _ => add_all(&mut add, "", &document),
     }
-    Ok(compiler.finish(1))
+    Ok((compiler.finish(1), matches))
 }
 
 /// Adds values whose names may also be nested, as in a runtime layer of an Envoy configuration.
-fn add_all(compiler: &mut Compiler<'_>, outer: &str, values: &Map<String, Value>) {
+fn add_all(add: &mut impl FnMut(&str, Scalar<'_>), outer: &str, values: &Map<String, Value>) {
     for (name, value) in values {
         let name = format!("{outer}{name}");
         let scalar = match value {
             Value::Object(inner) => {
-                add_all(compiler, &format!("{name}."), inner);
+                add_all(add, &format!("{name}."), inner);
                 continue;
             }
             Value::Number(number) => number.as_f64().map_or(Scalar::Other, Scalar::Number),
@@ -172,7 +184,7 @@ fn add_all(compiler: &mut Compiler<'_>, outer: &str, values: &Map<String, Value>
             Value::Bool(truth) => Scalar::Bool(*truth),
             Value::Null | Value::Array(_) => Scalar::Other,
         };
-        compiler.add(&name, scalar);
+        add(&name, scalar);
     }
 }
 
@@ -191,7 +203,8 @@ mod tests {
                 "p.customer.a.shard_size": {"final_value": "3", "layer_values": []}}}"#,
         ];
         for form in forms {
-            let Compiled { snapshot, skipped } = runtime(form.as_bytes(), "p").unwrap();
+            let (Compiled { snapshot, skipped }, matches) = runtime(form.as_bytes(), "p").unwrap();
+            assert!(matches && !runtime(form.as_bytes(), "other").unwrap().1, "{form}");
             assert_eq!(snapshot.number(Number::TotalHosts), Some(12), "{form}");
             assert_eq!((snapshot.shard_size_of(b"a"), skipped.len()), (Some(3), 0), "{form}");
         }
@@ -202,6 +215,10 @@ mod tests {
 
     #[test]
     fn a_number_has_a_source_a_name_and_a_value() {
+        for runtime in ["runtime.total_hosts=3", "runtime_key.shard_size=3", "runtime.p.customer.a=3"] {
+            let error = runtime.parse::<SetValue>().unwrap_err();
+            assert_eq!(error, "for runtime values use --runtime", "{runtime}");
+        }
         let set = "membership.total_hosts=12".parse::<SetValue>();
         let expected = SetValue { source: Source::Membership, number: Number::TotalHosts, value: 12 };
         assert_eq!(set, Ok(expected));

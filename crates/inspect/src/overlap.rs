@@ -31,6 +31,9 @@ pub struct Sharing {
     pub none: Group,
     /// Lines that are no key, or whose requests are not routed.
     pub refused: u64,
+    /// Whether the hosts are shards, which can overlap.
+    #[serde(skip)]
+    pub is_shard: bool,
 }
 
 /// Keys that share as much as each other with one key.
@@ -95,41 +98,85 @@ pub fn common(one: &[u32], other: &[u32]) -> usize {
     one.iter().filter(|id| other.binary_search(id).is_ok()).count()
 }
 
-/// Compares a key with the keys on the lines of a file.
+/// How much a key shares with another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// Exactly the same hosts.
+    All,
+    /// Some hosts.
+    Some,
+    /// No host.
+    None,
+}
+
+impl Shared {
+    /// Its word in lists.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Some => "some",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Compares a key with the keys on the lines of a file. `each` gets every other key, what it shares and how many hosts it may
+/// use; or a line that is no key or not routed.
+///
+/// # Errors
+/// If reading fails, or `each` does.
+pub fn compare<E: From<io::Error>>(
+    subject: &mut Subject,
+    own: &Key<'_>,
+    keys: impl BufRead,
+    mut each: impl FnMut(&[u8], Option<(Shared, usize)>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut ids = HostIds::default();
+    let mine = ids.of(&subject.explain(own));
+    for_each_line(keys, |line| {
+        let Ok(key) = key_of_line(&subject.config, line) else { return each(line, None) };
+        if key.bytes() == own.bytes() {
+            return Ok(());
+        }
+        let theirs = ids.of(&subject.explain(&key));
+        if theirs.is_empty() {
+            return each(line, None);
+        }
+        let shared = match common(&mine, &theirs) {
+            0 => Shared::None,
+            shared if shared == mine.len() && shared == theirs.len() => Shared::All,
+            _ => Shared::Some,
+        };
+        each(line, Some((shared, theirs.len())))
+    })
+}
+
+/// Counts what a key shares with the keys on the lines of a file.
 ///
 /// # Errors
 /// If reading fails.
 pub fn sharing(subject: &mut Subject, own: &Key<'_>, keys: impl BufRead) -> io::Result<Sharing> {
-    let mut ids = HostIds::default();
     let explanation = subject.explain(own);
-    let mine = ids.of(&explanation);
     let theory = Theory::of(subject, &explanation);
-    let (mut sharing, mut expected) = (Sharing::default(), Some((0.0, 0.0)));
-    for_each_line(keys, |line| {
-        let Ok(key) = key_of_line(&subject.config, line) else {
+    let is_shard = matches!(subject.config.strategy, Strategy::ShuffleShard(_));
+    let (mut sharing, mut expected) = (Sharing { is_shard, ..Sharing::default() }, Some((0.0, 0.0)));
+    compare(subject, own, keys, |line, other| {
+        let Some((shared, hosts)) = other else {
             sharing.refused += 1;
-            return;
+            return io::Result::Ok(());
         };
-        if key.bytes() == own.bytes() {
-            return;
-        }
-        let explanation = subject.explain(&key);
-        let theirs = ids.of(&explanation);
-        if theirs.is_empty() {
-            sharing.refused += 1;
-            return;
-        }
         sharing.keys += 1;
-        let size = u32::try_from(theirs.len()).unwrap_or(u32::MAX);
+        let size = u32::try_from(hosts).unwrap_or(u32::MAX);
         expected = expected.zip(theory.as_ref()).map(|((all, none), theory)| {
             let (for_all, for_none) = theory.probabilities(size);
             (all + for_all, none + for_none)
         });
-        match common(&mine, &theirs) {
-            0 => sharing.none.add(line),
-            shared if shared == mine.len() && shared == theirs.len() => sharing.all.add(line),
-            _ => sharing.part.add(line),
+        match shared {
+            Shared::None => sharing.none.add(line),
+            Shared::All => sharing.all.add(line),
+            Shared::Some => sharing.part.add(line),
         }
+        Ok(())
     })?;
     if let Some((all, none)) = expected {
         sharing.all.expected = Some(all);

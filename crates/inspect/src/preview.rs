@@ -1,8 +1,9 @@
 //! Says who moves from one configuration to another, before it is made.
 
+mod render;
+
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
-use std::fmt;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Write};
 
 use pinroute_core::config::Strategy;
 use pinroute_core::explain::Explanation;
@@ -13,7 +14,6 @@ use thiserror::Error;
 use crate::keys::{for_each_line, key_of_line};
 use crate::overlap::{HostIds, common};
 use crate::subject::Subject;
-use crate::text::{bar, grouped, percent};
 use crate::theory::{Numbers, Stays};
 
 /// How many keys that move are named.
@@ -94,6 +94,9 @@ pub enum PreviewError {
     /// The keys cannot be read.
     #[error("cannot read the keys: {0}")]
     Keys(#[from] io::Error),
+    /// The list cannot be written.
+    #[error("cannot write the list: {0}")]
+    Write(io::Error),
     /// There are no keys.
     #[error("no key was read; allowed: one key on each line, several parts separated by tabs")]
     NoKeys,
@@ -104,31 +107,65 @@ pub enum PreviewError {
 /// # Errors
 /// [`PreviewError`]
 pub fn preview(from: &mut Subject, to: &mut Subject, keys: impl BufRead) -> Result<Report, PreviewError> {
+    let mut counts = Counts::new(Stays::of(&from.config, &to.config));
+    let (mut before, mut after) = (Side::of(from), Side::of(to));
+    let refused = compare(from, to, keys, |line, old, new| {
+        before.widen(old);
+        after.widen(new);
+        counts.add(line, old, new);
+        Ok(())
+    })?;
+    Ok(counts.report(before, after, refused))
+}
+
+/// Writes each key that moves, its hosts before and its hosts after, separated by tabs. Returns the number of lines that are no
+/// key or not routed.
+///
+/// # Errors
+/// [`PreviewError`]
+pub fn list(
+    from: &mut Subject,
+    to: &mut Subject,
+    keys: impl BufRead,
+    out: &mut impl Write,
+) -> Result<u64, PreviewError> {
+    let mut ids = HostIds::default();
+    compare(from, to, keys, |line, old, new| {
+        let (before, after) = (ids.of(old), ids.of(new));
+        if before == after {
+            return Ok(());
+        }
+        let [before, after] = [before, after].map(|hosts| ids.names(&hosts).join(","));
+        let rest = format!("\t{before}\t{after}\n");
+        out.write_all(line).and_then(|()| out.write_all(rest.as_bytes())).map_err(PreviewError::Write)
+    })
+}
+
+/// Asks both sides about each key that one of them routes. Returns the number of other lines.
+fn compare(
+    from: &mut Subject,
+    to: &mut Subject,
+    keys: impl BufRead,
+    mut each: impl FnMut(&[u8], &Explanation, &Explanation) -> Result<(), PreviewError>,
+) -> Result<u64, PreviewError> {
     for (name, subject) in [("--from", &*from), ("--to", &*to)] {
         if matches!(subject.config.strategy, Strategy::Resolve(..)) {
             return Err(PreviewError::Resolver(name));
         }
     }
-    let mut counts = Counts::new(Stays::of(&from.config, &to.config));
-    let (mut before, mut after) = (Side::of(from), Side::of(to));
+    let (mut compared, mut refused) = (0_u64, 0);
     for_each_line(keys, |line| {
-        let (Ok(key), Ok(other)) = (key_of_line(&from.config, line), key_of_line(&to.config, line)) else {
-            counts.refused += 1;
-            return;
-        };
-        let (old, new) = (from.explain(&key), to.explain(&other));
-        if old.hosts.is_empty() && new.hosts.is_empty() {
-            counts.refused += 1;
-            return;
+        if let (Ok(key), Ok(other)) = (key_of_line(&from.config, line), key_of_line(&to.config, line)) {
+            let (old, new) = (from.explain(&key), to.explain(&other));
+            if !old.hosts.is_empty() || !new.hosts.is_empty() {
+                compared += 1;
+                return each(line, &old, &new);
+            }
         }
-        before.widen(&old);
-        after.widen(&new);
-        counts.add(line, &old, &new);
+        refused += 1;
+        Ok(())
     })?;
-    if counts.keys == 0 {
-        return Err(PreviewError::NoKeys);
-    }
-    Ok(counts.report(before, after))
+    if compared == 0 { Err(PreviewError::NoKeys) } else { Ok(refused) }
 }
 
 impl Side {
@@ -161,7 +198,6 @@ struct Counts {
     known: HashMap<[Numbers; 2], f64>,
     ids: HostIds,
     keys: u64,
-    refused: u64,
     moved: u64,
     stay: f64,
     kept: BTreeMap<usize, u64>,
@@ -184,7 +220,6 @@ impl Counts {
             known: HashMap::new(),
             ids: HostIds::default(),
             keys: 0,
-            refused: 0,
             moved: 0,
             stay: 0.0,
             kept: BTreeMap::new(),
@@ -219,7 +254,7 @@ impl Counts {
         }
     }
 
-    fn report(self, from: Side, to: Side) -> Report {
+    fn report(self, from: Side, to: Side, refused: u64) -> Report {
         let keys = self.keys as f64;
         let expected = self.theory.as_ref().map(|_| keys - self.stay);
         let sample = self.sample.into_vec();
@@ -227,7 +262,7 @@ impl Counts {
             from,
             to,
             keys: self.keys,
-            refused: self.refused,
+            refused,
             moved: self.moved,
             moved_share: self.moved as f64 / keys,
             expected,
@@ -260,55 +295,4 @@ fn overlap<'s>(sets: impl Iterator<Item = &'s [u32]> + Clone) -> BTreeMap<usize,
     }
     let all = pairs.values().sum::<u64>().max(1) as f64;
     pairs.into_iter().map(|(shared, count)| (shared, count as f64 / all)).collect()
-}
-
-/// For people, within 80 columns.
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:15}{:24}to", "", "from")?;
-        let range = |range: Option<[u32; 2]>| match range {
-            None => "-".to_owned(),
-            Some([least, most]) if least == most => grouped(least.into()),
-            Some([least, most]) => format!("{} to {}", grouped(least.into()), grouped(most.into())),
-        };
-        let Self { from, to, .. } = self;
-        writeln!(f, "{:15}{:24}{}", "strategy", from.strategy, to.strategy)?;
-        writeln!(f, "{:15}{:24}{}", "total hosts", range(from.total_hosts), range(to.total_hosts))?;
-        writeln!(f, "{:15}{:24}{}", "shard size", range(from.shard_size), range(to.shard_size))?;
-        writeln!(f)?;
-        writeln!(f, "{:15}{}", "keys", grouped(self.keys))?;
-        if self.refused > 0 {
-            writeln!(f, "{:15}{} lines that are no key or not routed", "refused", grouped(self.refused))?;
-        }
-        write!(f, "{:15}{} ({})", "moved", grouped(self.moved), percent(self.moved_share))?;
-        match (self.expected, self.expected_share) {
-            (Some(expected), Some(share)) => {
-                writeln!(f, ", expected {} ({})", grouped(expected.round() as u64), percent(share))?;
-            }
-            _ => writeln!(f, ", no formula for what to expect")?,
-        }
-        writeln!(f, "\nHosts that a key keeps")?;
-        for (hosts, keys) in &self.kept {
-            let share = *keys as f64 / self.keys as f64;
-            writeln!(f, "{hosts:>6}  {:>12}  {:>9}  {}", grouped(*keys), percent(share), bar(share))?;
-        }
-        let Overlap { sample, before, after } = &self.overlap;
-        writeln!(f, "\nHosts that two keys share, in pairs of {} keys", grouped(*sample as u64))?;
-        for (label, shares) in [("before", before), ("after", after)] {
-            for (shared, share) in shares {
-                writeln!(f, "{shared:>6}  {label:>12}  {:>9}  {}", percent(*share), bar(*share))?;
-            }
-        }
-        if !self.examples.is_empty() {
-            writeln!(f, "\nThe first keys that move")?;
-            for Moved { key, from, to } in &self.examples {
-                let hosts = format!("{} -> {}", from.join(", "), to.join(", "));
-                crate::text::entry(f, &format!("  {key:12} "), &hosts)?;
-            }
-        }
-        for warning in from.warnings.iter().chain(&to.warnings) {
-            crate::text::entry(f, "warning", warning)?;
-        }
-        Ok(())
-    }
 }

@@ -11,7 +11,8 @@ use pinroute_core::rejection::Rejection;
 use pinroute_core::router::{Router, Worker};
 use thiserror::Error;
 
-use crate::found::{Found, Parsed, ReadError, configurations};
+use crate::error::ReadError;
+use crate::found::{Found, Parsed, configurations};
 use crate::live::{Assumed, Live, LiveError};
 use crate::request::MadeUp;
 
@@ -108,8 +109,14 @@ impl Subject {
     /// Sets what the request has beside its key.
     pub fn set_request(&mut self, path: &[u8], headers: &[(String, String)]) {
         self.request.path = path.to_vec();
-        let lower =
-            |(name, value): &(String, String)| (name.to_ascii_lowercase(), value.clone().into_bytes());
+        let lower = |(name, value): &(String, String)| {
+            // Envoy keeps the Host under this name.
+            let name = match name.to_ascii_lowercase() {
+                host if host == "host" => ":authority".to_owned(),
+                name => name,
+            };
+            (name, value.clone().into_bytes())
+        };
         self.request.headers = headers.iter().map(lower).collect();
     }
 
@@ -142,12 +149,16 @@ fn choose<'f>(all: &'f [Found], name: Option<&str>) -> Result<&'f Found, Subject
     match (name, all) {
         (None, [only]) => Ok(only),
         (None, _) => {
-            let problem = "the file has more than one configuration, choose one by name".to_owned();
+            let problem = "the file has more than one configuration, choose one by name or line".to_owned();
             Err(SubjectError::Which { problem, names: names() })
         }
         (Some(name), _) => all
             .iter()
             .find(|found| found.name == name || found.name.strip_prefix("filter ") == Some(name))
+            .or_else(|| {
+                let line = name.parse().ok()?;
+                all.iter().find(|found| found.line == Some(line))
+            })
             .ok_or_else(|| SubjectError::Which {
                 problem: format!("no configuration `{name}`"),
                 names: names(),

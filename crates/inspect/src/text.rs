@@ -34,6 +34,15 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// The first of many, and how many more there are.
+pub fn more(first: &[String], all: u64) -> String {
+    let text = first.join(", ");
+    match all.saturating_sub(first.len() as u64) {
+        0 => text,
+        more => format!("{text}, … and {} more", grouped(more)),
+    }
+}
+
 /// A name, and words after it that are continued below themselves where a line is full.
 pub fn entry(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     /// The columns of names.
@@ -41,29 +50,68 @@ pub fn entry(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result 
     let mut used = NAMES;
     write!(f, "{name:NAMES$}")?;
     for (place, word) in text.split(' ').enumerate() {
-        let length = word.chars().count();
-        if place > 0 && used + 1 + length > WIDTH {
+        let word: Vec<char> = printable(word).chars().collect();
+        if place > 0 && used + 1 + word.len() > WIDTH {
             write!(f, "\n{:NAMES$}", "")?;
             used = NAMES;
         } else if place > 0 {
             f.write_str(" ")?;
             used += 1;
         }
-        f.write_str(&printable(word))?;
-        used += length;
+        // A word that no line has room for goes on below itself.
+        for (place, piece) in word.chunks(WIDTH - NAMES).enumerate() {
+            if place > 0 {
+                write!(f, "\n{:NAMES$}", "")?;
+                used = NAMES;
+            }
+            f.write_str(&String::from_iter(piece))?;
+            used += piece.len();
+        }
     }
     writeln!(f)
 }
 
-/// A text without characters that would change a terminal.
+/// A text without characters that would change a terminal, or the order of its line.
 pub fn printable(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let is_shown = |c: char| {
+        let is_direction =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        !c.is_control() && !is_direction
+    };
+    let shown = |c: char| if is_shown(c) { c.to_string() } else { c.escape_unicode().to_string() };
     text.chars().map(shown).collect()
+}
+
+/// At most so many columns, with … in place of the rest.
+pub fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Entry(String);
+
+    impl fmt::Display for Entry {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            entry(f, "key", &self.0)
+        }
+    }
+
+    #[test]
+    fn an_entry_has_80_columns_and_changes_no_terminal() {
+        for text in ["x".repeat(300), format!("a {} b", "z".repeat(66)), "\u{9b}31m\u{202e}".repeat(30)] {
+            let shown = Entry(text.clone()).to_string();
+            let is_fit = |line: &str| line.chars().count() <= WIDTH && printable(line) == line;
+            assert!(shown.lines().all(is_fit), "{shown}");
+            let letters = shown.chars().filter(|c| matches!(c, 'x' | 'z')).count();
+            assert_eq!(letters, text.chars().filter(|c| matches!(c, 'x' | 'z')).count(), "{shown}");
+        }
+    }
 
     #[test]
     fn a_bar_is_as_long_as_its_share() {

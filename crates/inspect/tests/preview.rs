@@ -1,4 +1,5 @@
 //! `preview` counts what moves, and theory agrees; `explain` says who shares hosts.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use pinroute_inspect::explain::{ExplainError, Question, Report, explain};
 use pinroute_inspect::preview::{self, PreviewError, preview};

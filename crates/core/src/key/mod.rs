@@ -147,9 +147,12 @@ impl KeySource {
         let mut values = Vec::new();
         for group in &self.groups {
             for name in &group.names {
-                let given = part(name).filter(|value| !value.is_empty());
-                let value = match (given, &group.default) {
-                    (Some(value), _) => group.normal(value).ok_or_else(|| KeyError::Missing(group.name()))?,
+                let given = match part(name).filter(|value| !value.is_empty()) {
+                    Some(value) => Some(group.normal(value).ok_or_else(|| KeyError::Missing(group.name()))?),
+                    None => None,
+                };
+                let value = match (given.filter(|value| !value.is_empty()), &group.default) {
+                    (Some(value), _) => value,
                     (None, Some(default)) => Cow::Owned(default.clone().into_bytes()),
                     (None, None) => return Err(KeyError::Missing(group.name())),
                 };
@@ -327,6 +330,20 @@ mod tests {
         let segment = plain(Place::PathSegment(1));
         let key = extract(&segment, b"/room/a+b%2f/x?client_id=1", None).unwrap();
         assert_eq!((key.bytes(), &*key.as_parameter()), (&b"a+b/"[..], "a%2Bb%2F"));
+    }
+
+    #[test]
+    fn a_key_that_is_written_down_is_the_one_that_a_request_would_have() {
+        let of = |place: Place, value: &[u8]| {
+            plain(place).key_of(|_| Some(value)).map(|key| key.bytes().to_vec()).ok()
+        };
+        let header = || Place::Header("x-id".into());
+        let cookie = || Place::Cookie("sid".into());
+        assert_eq!(of(header(), b" 5\t"), Some(b"5".to_vec()));
+        assert_eq!(of(header(), b"  "), None);
+        assert_eq!(of(cookie(), b" 5 "), Some(b"5".to_vec()));
+        assert_eq!(of(cookie(), b"5;6"), None);
+        assert_eq!(of(Place::Query("id".into()), b" 5 "), Some(b" 5 ".to_vec()));
     }
 
     #[test]

@@ -77,6 +77,10 @@ impl Source {
     pub fn normal<'v>(&self, part: &'v [u8]) -> Option<Cow<'v, [u8]>> {
         match self.place {
             Place::Host => Some(Cow::Owned(part.to_ascii_lowercase())).filter(|part| is_label(part)),
+            // Blanks around a value are not part of it, and a cookie ends at a semicolon.
+            Place::Header(_) if self.pattern.is_none() => Some(Cow::Borrowed(part.trim_ascii())),
+            Place::Cookie(_) if part.contains(&b';') => None,
+            Place::Cookie(_) if self.pattern.is_none() => Some(Cow::Borrowed(part.trim_ascii())),
             _ => Some(Cow::Borrowed(part)),
         }
     }
