@@ -17,6 +17,7 @@ mod validated;
 mod wire;
 
 pub use error::ConfigError;
+pub use unique::UniqueValue;
 #[cfg(feature = "schema")]
 pub use schema::{envoy_schema, schema};
 pub use validated::{
@@ -30,7 +31,7 @@ use prost::Message;
 use prost_types::Struct;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use unique::UniqueValue;
+
 
 /// Reads a plugin's configuration: JSON text, or a serialized `google.protobuf.Struct`. An empty one stands for the
 /// seeds' `routing.lua`: `/join`, the parameter `client_id`, the cluster `resolver`.
