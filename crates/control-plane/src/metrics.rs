@@ -97,7 +97,8 @@ impl Metrics {
     /// # Errors
     /// If it cannot be written.
     pub fn text(&self, nodes: usize, streams: usize, revision: u64) -> Result<String, fmt::Error> {
-        let numbers = [(&self.nodes, nodes as u64), (&self.streams, streams as u64), (&self.revision, revision)];
+        let numbers =
+            [(&self.nodes, nodes as u64), (&self.streams, streams as u64), (&self.revision, revision)];
         for (gauge, number) in numbers {
             gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
         }

@@ -170,11 +170,7 @@ async fn serve_xds(listener: TcpListener, discovery: Discovery, stop: impl Futur
     }
 }
 
-async fn serve_api(
-    listener: TcpListener,
-    app: App,
-    stop: impl Future<Output = ()> + Send + 'static,
-) {
+async fn serve_api(listener: TcpListener, app: App, stop: impl Future<Output = ()> + Send + 'static) {
     let serving = axum::serve(listener, router(Arc::new(app))).with_graceful_shutdown(stop);
     if let Err(error) = async { serving.await }.await {
         tracing::error!(%error, "the API failed");

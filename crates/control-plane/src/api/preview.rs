@@ -60,7 +60,9 @@ impl Sample {
     fn new(state: &model::State, prefix: &str, is_by_runtime: bool) -> Self {
         let (mut values, mut customers) = (Map::new(), BTreeSet::new());
         for (name, value) in &state.runtime {
-            let Some(rest) = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else { continue };
+            let Some(rest) = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else {
+                continue;
+            };
             let customer = rest.strip_prefix("customer.").and_then(|rest| rest.strip_suffix(".shard_size"));
             let is_number = rest == "default_shard_size" || rest == "total_hosts" && is_by_runtime;
             if !is_number && (customer.is_none() || customers.len() == KEYS) {

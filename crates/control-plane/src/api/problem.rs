@@ -88,7 +88,10 @@ pub fn json(status: StatusCode, document: &impl Serialize) -> Response {
         Ok(text) => (status, text),
         Err(error) => {
             tracing::error!(%error, "a response cannot be serialized");
-            (StatusCode::INTERNAL_SERVER_ERROR, r#"{"error":"cannot be serialized","field":"server"}"#.to_owned())
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                r#"{"error":"cannot be serialized","field":"server"}"#.to_owned(),
+            )
         }
     };
     // A terminal's prompt then starts on a line of its own.

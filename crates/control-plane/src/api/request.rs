@@ -29,7 +29,8 @@ pub async fn document(body: Body) -> Result<Value, Problem> {
         let problem = format!("did not arrive within {} s", BODY_TIMEOUT.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, "body", problem)
     })??;
-    let text = std::str::from_utf8(&bytes).map_err(|error| Problem::bad("body", format!("not UTF-8: {error}")))?;
+    let text =
+        std::str::from_utf8(&bytes).map_err(|error| Problem::bad("body", format!("not UTF-8: {error}")))?;
     let UniqueValue(value) = serde_json::from_str(text).map_err(|error| {
         let message = error.to_string();
         let duplicate = message.strip_prefix("duplicate member `").and_then(|rest| rest.rsplit_once('`'));
@@ -124,11 +125,7 @@ pub fn query(uri: &Uri, allowed: &[&str]) -> Result<BTreeMap<String, String>, Pr
 }
 
 /// A parameter that is a whole number in this range.
-pub fn number(
-    parameters: &BTreeMap<String, String>,
-    name: &str,
-    most: u32,
-) -> Result<Option<u32>, Problem> {
+pub fn number(parameters: &BTreeMap<String, String>, name: &str, most: u32) -> Result<Option<u32>, Problem> {
     let Some(text) = parameters.get(name) else { return Ok(None) };
     match text.parse().ok().filter(|number| (1..=most).contains(number)) {
         Some(number) => Ok(Some(number)),
@@ -144,7 +141,10 @@ fn decoded(
     let mut escapes = raw.split(|byte| *byte == b'%').skip(1);
     // The filter would keep a broken escape as it is. Here it is more likely a key that somebody forgot to encode.
     if !escapes.all(|rest| rest.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))) {
-        return Err(Problem::bad(field, "a % without two hexadecimal digits; allowed: %25 for a percent sign"));
+        return Err(Problem::bad(
+            field,
+            "a % without two hexadecimal digits; allowed: %25 for a percent sign",
+        ));
     }
     String::from_utf8(decode(raw).into_owned()).map_err(|_| Problem::bad(field, "not UTF-8"))
 }
@@ -158,7 +158,9 @@ pub fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let is_number = !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_digit());
     match bare.parse().ok().filter(|_| is_number && values.next().is_none()) {
         Some(version) => Ok(Some(version)),
-        None => Err(Problem::bad("If-Match", format!("got {text:?}; allowed: one version, such as 7 or \"7\""))),
+        None => {
+            Err(Problem::bad("If-Match", format!("got {text:?}; allowed: one version, such as 7 or \"7\"")))
+        }
     }
 }
 

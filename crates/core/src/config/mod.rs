@@ -17,9 +17,9 @@ mod validated;
 mod wire;
 
 pub use error::ConfigError;
-pub use unique::UniqueValue;
 #[cfg(feature = "schema")]
 pub use schema::{envoy_schema, schema};
+pub use unique::UniqueValue;
 pub use validated::{
     AdminConfig, CacheConfig, CallConfig, Config, Fallback, Hosts, IndexConfig, Listed, MembershipConfig,
     Outcome, Outcomes, Pick, PluginConfig, ResolveConfig, RtdsConfig, RuntimeConfig, RuntimeSource,
@@ -31,7 +31,6 @@ use prost::Message;
 use prost_types::Struct;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-
 
 /// Reads a plugin's configuration: JSON text, or a serialized `google.protobuf.Struct`. An empty one stands for the
 /// seeds' `routing.lua`: `/join`, the parameter `client_id`, the cluster `resolver`.
