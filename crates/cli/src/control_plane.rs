@@ -130,7 +130,7 @@ impl Arguments {
 
 /// A prefix that the filter would accept.
 fn prefix(text: &str) -> Result<String, String> {
-    let plugin = json!({ "runtime": { "prefix": text } }).to_string();
+    let plugin = json!({ "runtime": { "prefix": text, "rtds": { "cluster": "xds_cluster" } } }).to_string();
     match pinroute_core::config::parse(plugin.as_bytes()) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string()),

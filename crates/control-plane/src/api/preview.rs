@@ -20,6 +20,8 @@ use crate::model::{self, DEFAULT_CLUSTER};
 const KEYS: usize = 10_000;
 /// How many pairs of a key and a host are scored at most.
 const MAX_SCORES: usize = 20_000_000;
+/// How many keys a preview compares, each with each.
+const COMPARED: usize = 1_000;
 /// How many pairs of a host and two keys that may share it are compared at most.
 const MAX_PAIRS: usize = 100_000_000;
 
@@ -89,14 +91,18 @@ impl Sample {
 
     /// One key on each line: fewer of them, the more hosts there are to score.
     fn keys(&self, after: &Map<String, Value>) -> String {
-        let numbers = |suffix: &str| {
+        let most = |suffix: &str| {
             let values = self.values.iter().chain(after).filter(|(name, _)| name.ends_with(suffix));
-            let most = values.filter_map(|(_, value)| value.as_u64()).max().unwrap_or(1).max(1);
-            usize::try_from(most).unwrap_or(usize::MAX)
+            values.filter_map(|(_, value)| value.as_u64()).max().unwrap_or(1).max(1) as usize
         };
-        let most = (MAX_SCORES / numbers(".total_hosts")).min((MAX_PAIRS / numbers("shard_size")).isqrt());
-        // Of 1,000 keys and fewer, each is compared with each.
-        let most = if most < 1_000 { most.max(2) } else { (MAX_SCORES / numbers(".total_hosts")).min(KEYS) };
+        let hosts = most("total_hosts").max(self.total.unwrap_or(1) as usize);
+        let by_scores = MAX_SCORES / hosts;
+        let by_pairs = match (MAX_PAIRS / most("shard_size")).isqrt() {
+            few @ ..COMPARED => few,
+            // Of more keys, no more are compared.
+            _ => KEYS,
+        };
+        let most = KEYS.min(by_scores).min(by_pairs).max(2);
         let made_up = (1..).map(|number| format!("customer-{number}"));
         let known = self.customers.iter().cloned();
         known.chain(made_up).take(most).map(|key| key + "\n").collect()
@@ -109,7 +115,7 @@ impl Sample {
             "key": { "header": "x-customer-id" },
             "shuffle_shard": shuffle,
             "target": { "header": { "name": "x-target-cluster", "value": "backend_{index}" } },
-            "runtime": { "prefix": self.prefix },
+            "runtime": { "prefix": self.prefix, "rtds": { "cluster": "xds_cluster" } },
         });
         let runtime = json!({ "version": 0, "values": values }).to_string().into_bytes();
         let live = Live { runtime: Some(runtime), set: Vec::new() };
