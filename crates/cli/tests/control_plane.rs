@@ -117,7 +117,11 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let mut plane = ControlPlane::start(folder.path(), &[]);
             let _stream = open_stream(plane.xds);
-            eventually(|| plane.get("/v1/nodes")["nodes"][0]["streams"] == 1);
+            let is_open = || match plane.get("/v1/nodes") {
+                nodes if nodes["nodes"][0]["streams"] == 1 => Ok(()),
+                nodes => Err(nodes.to_string()),
+            };
+            eventually(PATIENCE, is_open).unwrap();
             let _silent = TcpStream::connect(plane.xds).unwrap();
             let mut request = TcpStream::connect(plane.api).unwrap();
             request
@@ -226,30 +230,43 @@ mod tests {
         assert!(output.status.success());
     }
 
-    /// What one client has written: the last number that it tried, and the last one that was acknowledged.
+    /// What one client has written. Even numbers are pairs of runtime values, and odd ones are sizes of a shard.
     #[derive(Clone, Copy, Default)]
     struct Written {
+        /// The last number.
         tried: u64,
-        acknowledged: u64,
+        /// The last number of either kind that was acknowledged.
+        acknowledged: [u64; 2],
+        /// How many were.
+        count: u64,
     }
 
     impl Written {
+        /// The shard size for a number, within what is allowed.
+        fn size(number: u64) -> u64 {
+            if number == 0 { 0 } else { number % 65_536 + 1 }
+        }
+
         /// Writes ever higher numbers, by two kinds of changes in turn, until the process is gone.
         fn until_the_end(mut self, api: SocketAddr, writer: usize) -> Self {
             let client = Client::new(api);
             loop {
-                let number = self.tried % 60_000 + 1;
                 self.tried += 1;
                 let (method, path, body) = if self.tried.is_multiple_of(2) {
                     let values = json!({ format!("left.{writer}"): self.tried, format!("right.{writer}"): self.tried });
                     ("PATCH", "/v1/runtime".to_owned(), json!({ "values": values }))
                 } else {
-                    ("PUT", format!("/v1/customers/writer-{writer}"), json!({ "shard_size": number }))
+                    (
+                        "PUT",
+                        format!("/v1/customers/writer-{writer}"),
+                        json!({ "shard_size": Self::size(self.tried) }),
+                    )
                 };
                 match client.request(method, &path, &[], body.to_string().as_bytes()) {
                     Ok(response) => {
                         assert_eq!(response.status, 200, "{}", response.text());
-                        self.acknowledged = self.tried;
+                        self.acknowledged[self.tried as usize % 2] = self.tried;
+                        self.count += 1;
                     }
                     Err(_) => return self,
                 }
@@ -262,13 +279,14 @@ mod tests {
             let size = value(format!("shuffle_sharding.customer.writer-{writer}.shard_size"));
             let (left, right) = (value(format!("left.{writer}")), value(format!("right.{writer}")));
             assert_eq!(left, right, "writer {writer}: half of a change");
-            let Self { tried, acknowledged } = self;
-            // Odd numbers are sizes, and even ones are pairs.
-            let sizes =
-                [acknowledged, tried].map(|last| if last % 2 == 1 { last } else { last.saturating_sub(1) });
-            let pairs = [acknowledged, tried].map(|last| last / 2 * 2);
-            let as_size = sizes.map(|last| if last == 0 { 0 } else { (last - 1) % 60_000 + 1 });
-            assert!(as_size.contains(&size), "writer {writer}: {size} is none of {as_size:?}");
+            // What was tried after the last one that was acknowledged may be there or not.
+            let Self { tried, acknowledged: [pair, single], .. } = self;
+            let sizes: Vec<_> = (single..=tried)
+                .filter(|number| *number == single || number % 2 == 1)
+                .map(Self::size)
+                .collect();
+            assert!(sizes.contains(&size), "writer {writer}: {size} is none of {sizes:?}");
+            let pairs: Vec<_> = (pair..=tried).step_by(2).collect();
             assert!(pairs.contains(&left), "writer {writer}: {left} is none of {pairs:?}");
         }
     }
@@ -284,7 +302,7 @@ mod tests {
         let kills = std::env::var("PINROUTE_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
         let folder = tempfile::tempdir().unwrap();
         let mut written = [Written::default(); WRITERS];
-        let (mut version, mut acknowledged) = (0, 0);
+        let mut version = 0;
         for round in 0..=kills {
             let plane = ControlPlane::start(folder.path(), &[]);
             let runtime = plane.get("/v1/runtime");
@@ -297,7 +315,6 @@ mod tests {
             if round == kills {
                 break;
             }
-            let before: u64 = written.iter().map(|written| written.acknowledged).sum();
             written = std::thread::scope(|scope| {
                 let writers: Vec<_> = written
                     .iter()
@@ -310,9 +327,8 @@ mod tests {
                 let mut writers = writers.into_iter().map(|writer| writer.join().unwrap());
                 std::array::from_fn(|_| writers.next().unwrap())
             });
-            acknowledged +=
-                written.iter().map(|written| written.acknowledged).sum::<u64>().saturating_sub(before);
         }
+        let acknowledged: u64 = written.iter().map(|written| written.count).sum();
         eprintln!("{kills} kills, {acknowledged} changes acknowledged, last version {version}");
         assert!(version > 0);
     }
