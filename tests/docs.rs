@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 /// Sources that pages are compared with.
 const SERVER_VARIABLES: [&str; 2] = ["crates/cli/src/server.rs", "crates/cli/src/logging.rs"];
 const CLIENT_VARIABLES: &str = "crates/cli/src/client.rs";
+const CONTROL_PLANE_VARIABLES: [&str; 2] = ["crates/cli/src/control_plane.rs", "crates/cli/src/logging.rs"];
 const DEMO: &str = "xtask/src/demo.rs";
 
 /// The most bytes the README may have: a stranger reads it in five minutes.
@@ -382,6 +383,33 @@ fn metrics_and_variables_are_those_of_the_code() {
         documented.iter().flat_map(|names| names.split("`, `")).map(str::to_owned).collect();
     assert_eq!(documented, variables("crates/cli/src/inspect.rs"));
     assert_eq!(first_column("docs/client.md", "variable"), variables(CLIENT_VARIABLES));
+    let of_control_plane = CONTROL_PLANE_VARIABLES.iter().flat_map(|path| variables(path)).collect();
+    assert_eq!(first_column("docs/control-plane.md", "variable"), of_control_plane);
+}
+
+#[test]
+fn calls_and_metrics_of_the_control_plane_are_those_of_the_code() {
+    let path = "docs/control-plane.md";
+    let calls: BTreeSet<_> = first_column(path, "call")
+        .iter()
+        .flat_map(|cell| cell.split("`, `").map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|call| call.split_once(' ').map(|(_, path)| path.to_owned()))
+        .collect();
+    let source = read("crates/control-plane/src/api/mod.rs");
+    let routes = source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    assert_eq!(calls, routes.filter(|route| !route.ends_with('/')).map(str::to_owned).collect());
+
+    let metrics: BTreeSet<_> = first_column(path, "metric")
+        .iter()
+        .flat_map(|cell| {
+            cell.split("`, `").map(|name| name.trim_end_matches("_total").to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    let source = read("crates/control-plane/src/metrics.rs");
+    let registered =
+        ["register(\"", "(&mut registry, \""].into_iter().flat_map(|start| source.split(start).skip(1));
+    let registered = registered.filter_map(|rest| rest.split('"').next().map(str::to_owned));
+    assert_eq!(metrics, registered.collect());
 }
 
 /// Lines, without those that are comments.
