@@ -155,8 +155,8 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error>
     Ok((listener, real))
 }
 
-fn stopping(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
-    async move { drop(stopped.wait_for(|stopped| *stopped).await) }
+async fn stopping(mut stopped: watch::Receiver<bool>) {
+    drop(stopped.wait_for(|stopped| *stopped).await);
 }
 
 async fn serve_xds(listener: TcpListener, discovery: Discovery, stop: impl Future<Output = ()>) {
