@@ -16,6 +16,7 @@ const SERVER_VARIABLES: [&str; 2] = ["crates/cli/src/server.rs", "crates/cli/src
 const INSPECT_VARIABLES: [&str; 3] =
     ["crates/cli/src/inspect.rs", "crates/cli/src/inspect/explain.rs", "crates/cli/src/inspect/preview.rs"];
 const CLIENT_VARIABLES: &str = "crates/cli/src/client.rs";
+const CONTROL_PLANE_VARIABLES: [&str; 2] = ["crates/cli/src/control_plane.rs", "crates/cli/src/logging.rs"];
 const DEMO: &str = "xtask/src/demo.rs";
 
 /// The most bytes the README may have: a stranger reads it in five minutes.
@@ -399,6 +400,33 @@ fn metrics_and_variables_are_those_of_the_code() {
     let of_inspect = INSPECT_VARIABLES.iter().flat_map(|path| variables(path)).collect();
     assert_eq!(documented, of_inspect);
     assert_eq!(first_column("docs/client.md", "variable"), variables(CLIENT_VARIABLES));
+    let of_control_plane = CONTROL_PLANE_VARIABLES.iter().flat_map(|path| variables(path)).collect();
+    assert_eq!(first_column("docs/control-plane.md", "variable"), of_control_plane);
+}
+
+#[test]
+fn calls_and_metrics_of_the_control_plane_are_those_of_the_code() {
+    let path = "docs/control-plane.md";
+    let calls: BTreeSet<_> = first_column(path, "call")
+        .iter()
+        .flat_map(|cell| cell.split("`, `").map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|call| call.split_once(' ').map(|(_, path)| path.to_owned()))
+        .collect();
+    let source = read("crates/control-plane/src/api/mod.rs");
+    let routes = source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    assert_eq!(calls, routes.filter(|route| !route.ends_with('/')).map(str::to_owned).collect());
+
+    let metrics: BTreeSet<_> = first_column(path, "metric")
+        .iter()
+        .flat_map(|cell| {
+            cell.split("`, `").map(|name| name.trim_end_matches("_total").to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    let source = read("crates/control-plane/src/metrics.rs");
+    let registered =
+        ["register(\"", "(&mut registry, \""].into_iter().flat_map(|start| source.split(start).skip(1));
+    let registered = registered.filter_map(|rest| rest.split('"').next().map(str::to_owned));
+    assert_eq!(metrics, registered.collect());
 }
 
 /// Lines, without those that are comments.
@@ -467,6 +495,7 @@ fn commands_exist() {
         .replace("{ADMIN}", "127.0.0.1:9901")
         .replace("{SHARDS}", "127.0.0.1:10001")
         .replace("{SHARDS_ADMIN}", "127.0.0.1:9902");
+    let help = read(CONTROL_PLANE_VARIABLES[0]).replace("\\\"", "\"");
     let (mut targets, mut calls) = (0, 0);
     let mut check = |place: &str, name: &str| {
         targets += 1;
@@ -484,7 +513,8 @@ fn commands_exist() {
         names.filter_map(|it| it.strip_prefix("make ")).for_each(|name| check(path.to_str().unwrap(), name));
         for call in lines.iter().filter(|line| line.contains("127.0.0.1:")) {
             calls += 1;
-            assert!(demo.contains(call), "{}: the demo does not print {call:?}", path.display());
+            let is_known = demo.contains(call) || help.contains(call);
+            assert!(is_known, "{}: neither the demo nor the help prints {call:?}", path.display());
         }
     }
     assert!(targets > 0 && calls > 0, "no command was found");

@@ -3,6 +3,7 @@
 //! This crate reads options and starts what they describe; the work is done in a library for each service.
 
 mod client;
+mod control_plane;
 mod inspect;
 mod logging;
 mod server;
@@ -22,6 +23,7 @@ use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
                   Exits with 1 if a command fails, with 2 if its options are wrong.\n\n\
                   Examples:\n  \
                   SERVICE_PREFIX=server REPLICAS=2 pinroute server\n  \
+                  pinroute control-plane --data /var/lib/pinroute\n  \
                   pinroute check envoy/envoy.yaml\n  \
                   pinroute explain --config envoy/index.yaml --key 123"
 )]
@@ -34,6 +36,7 @@ struct Cli {
 enum Command {
     Server(server::Arguments),
     Client(client::Arguments),
+    ControlPlane(Box<control_plane::Arguments>),
     Check(inspect::Check),
     Explain(Box<inspect::Explain>),
     Preview(inspect::Preview),
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Server(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),
         Command::Client(arguments) => arguments.run(),
+        Command::ControlPlane(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => arguments.run(),
         Command::Explain(arguments) => arguments.run(),
         Command::Preview(arguments) => arguments.run(),

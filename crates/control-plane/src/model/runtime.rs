@@ -134,7 +134,8 @@ impl State {
     ) -> Result<Vec<Edit>, Invalid> {
         let key = customer_key(prefix, key)?;
         Ok(match shard_size {
-            None => self.runtime.contains_key(&key).then(|| Edit::Runtime(key, None)).into_iter().collect(),
+            None if self.runtime.contains_key(&key) => vec![Edit::Runtime(key, None)],
+            None => Vec::new(),
             Some(size) => {
                 let size = RuntimeValue::count(count("shard_size", size)?);
                 self.set(&key, size).into_iter().collect()

@@ -2,6 +2,7 @@
 
 mod redb;
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -83,6 +84,17 @@ pub enum StoreError {
         expected: u64,
         /// The real one.
         last: u64,
+    },
+    /// Another process has the store open.
+    #[error("another process has {0} open; each control plane needs a folder of its own")]
+    InUse(PathBuf),
+    /// The store cannot be opened.
+    #[error("cannot open {path}: {problem}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// The store cannot be read or written.
     #[error("the store failed: {0}")]

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::{Change, Commit, HISTORY, Loaded, Store, StoreError};
+
+/// The file in the folder.
+const FILE: &str = "pinroute.redb";
 
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 const HISTORY_TABLE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("history");
@@ -38,8 +41,13 @@ impl RedbStore {
     /// # Errors
     /// If it cannot be opened, also because another process has it open.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        let database = Database::create(folder.join("pinroute.redb")).map_err(failed)?;
+        let path = folder.join(FILE);
+        let cannot_open = |problem: String| StoreError::Open { path: path.clone(), problem };
+        std::fs::create_dir_all(folder).map_err(|error| cannot_open(error.to_string()))?;
+        let database = Database::create(&path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.clone()),
+            error => cannot_open(error.to_string()),
+        })?;
         // So that reading needs no special case for a new file.
         let transaction = database.begin_write().map_err(failed)?;
         transaction.open_table(RECORDS).map_err(failed)?;

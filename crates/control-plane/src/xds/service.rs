@@ -1,9 +1,11 @@
 //! Carries the messages of streams: one gRPC service for all discovery services, told apart by their paths.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{
@@ -210,6 +212,8 @@ struct Stream<M> {
     server: Discovery,
     machine: M,
     number: u64,
+    /// When the last response of a kind was due: when its change was published, or when the client asked.
+    due: BTreeMap<Kind, Instant>,
 }
 
 impl<M> Drop for Stream<M> {
@@ -223,7 +227,7 @@ type Out<M> = mpsc::Sender<Result<<M as Machine>::Response, Status>>;
 impl<M: Machine> Stream<M> {
     fn open(server: Discovery, machine: M, address: Option<SocketAddr>) -> Self {
         let number = server.nodes.open(address);
-        Self { server, machine, number }
+        Self { server, machine, number, due: BTreeMap::new() }
     }
 
     /// Until the client leaves, breaks the protocol, or the server stops.
@@ -248,7 +252,7 @@ impl<M: Machine> Stream<M> {
                     }
                     let snapshot = Arc::clone(&snapshots.borrow_and_update());
                     let responses = self.machine.on_snapshot(&snapshot);
-                    if self.send(responses, &out).await.is_none() {
+                    if self.send(responses, snapshot.at, &out).await.is_none() {
                         return;
                     }
                 }
@@ -277,16 +281,19 @@ impl<M: Machine> Stream<M> {
                 tracing::warn!(kind = kind.name(), reason, "an Envoy refused an update");
             }
             nodes.judged(self.number, &verdict);
-            self.server.metrics.judged(&verdict, snapshot.at);
+            let (Verdict::Accepted(kind) | Verdict::Rejected(kind, _)) = &verdict;
+            let due = self.due.get(kind).copied().unwrap_or(snapshot.at);
+            self.server.metrics.judged(&verdict, due);
         }
-        self.send(responses, out).await
+        self.send(responses, Instant::now(), out).await
     }
 
     /// Sends responses. No lock is held while a slow client makes this wait. `None` if the client has left.
-    async fn send(&mut self, responses: Vec<Sent<M::Response>>, out: &Out<M>) -> Option<()> {
+    async fn send(&mut self, responses: Vec<Sent<M::Response>>, due: Instant, out: &Out<M>) -> Option<()> {
         for Sent { kind, version, message } in responses {
             self.server.nodes.sent(self.number, kind, &version);
             self.server.metrics.pushed(kind);
+            self.due.insert(kind, due);
             out.send(Ok(message)).await.ok()?;
         }
         Some(())

@@ -19,6 +19,7 @@ mod wire;
 pub use error::ConfigError;
 #[cfg(feature = "schema")]
 pub use schema::{envoy_schema, schema};
+pub use unique::UniqueValue;
 pub use validated::{
     AdminConfig, CacheConfig, CallConfig, Config, Fallback, Hosts, IndexConfig, Listed, MembershipConfig,
     Outcome, Outcomes, Pick, PluginConfig, ResolveConfig, RtdsConfig, RuntimeConfig, RuntimeSource,
@@ -30,7 +31,6 @@ use prost::Message;
 use prost_types::Struct;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use unique::UniqueValue;
 
 /// Reads a plugin's configuration: JSON text, or a serialized `google.protobuf.Struct`. An empty one stands for the
 /// seeds' `routing.lua`: `/join`, the parameter `client_id`, the cluster `resolver`.

@@ -42,6 +42,7 @@ impl<'de: 'b, 'b, V: Deserialize<'de> + 'b> Deserialize<'de> for UniqueMap<'b, V
 pub struct Name<'n>(#[serde(borrow)] pub Cow<'n, str>);
 
 /// A JSON value whose objects have no duplicate members.
+#[derive(Debug)]
 pub struct UniqueValue(pub Value);
 
 impl<'de> Deserialize<'de> for UniqueValue {

@@ -1,0 +1,196 @@
+//! What the API and the demo show of streams: connected Envoys, metrics, and the time line.
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use envoy_types::pb::envoy::config::core::v3::Node;
+    use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+    use envoy_types::pb::envoy::service::runtime::v3::Runtime as Layer;
+    use envoy_types::pb::google::protobuf::value::Kind;
+    use envoy_types::pb::google::rpc::Status as Refusal;
+    use pinroute_control_plane::{ControlPlane, Numbers, Options};
+    use pinroute_testkit::http::Client;
+    use prost::Message;
+    use serde_json::{Value, json};
+    use tokio::sync::mpsc;
+    use tonic::client::Grpc;
+    use tonic::codegen::http::uri::PathAndQuery;
+    use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
+    use tonic::transport::Endpoint;
+    use tonic::{Request, Streaming};
+    use tonic_prost::ProstCodec;
+
+    const RTDS: &str = "/envoy.service.runtime.v3.RuntimeDiscoveryService/StreamRuntime";
+
+    fn options(folder: &std::path::Path, demo: Option<f64>) -> Options {
+        Options {
+            xds: "127.0.0.1:0".parse().unwrap(),
+            api: "127.0.0.1:0".parse().unwrap(),
+            data: folder.to_owned(),
+            prefix: "shuffle_sharding".to_owned(),
+            resource: "runtime".to_owned(),
+            numbers: Numbers::Rtds,
+            xds_cluster: "xds_cluster".to_owned(),
+            module: "/etc/envoy/pinroute.wasm".into(),
+            demo,
+            hosts_from: None,
+            token: None,
+        }
+    }
+
+    /// A stream of the runtime layer.
+    struct Stream {
+        requests: mpsc::Sender<DiscoveryRequest>,
+        responses: Streaming<DiscoveryResponse>,
+    }
+
+    impl Stream {
+        async fn open(plane: &ControlPlane, node: &str) -> Self {
+            let channel =
+                Endpoint::from_shared(format!("http://{}", plane.xds)).unwrap().connect().await.unwrap();
+            let mut grpc = Grpc::new(channel);
+            grpc.ready().await.unwrap();
+            let (requests, outgoing) = mpsc::channel(4);
+            let node = Some(Node { id: node.to_owned(), cluster: "c".to_owned(), ..Node::default() });
+            let first = DiscoveryRequest { node, resource_names: names(), ..DiscoveryRequest::default() };
+            requests.send(first).await.unwrap();
+            let codec: ProstCodec<DiscoveryRequest, DiscoveryResponse> = ProstCodec::default();
+            let path = PathAndQuery::from_static(RTDS);
+            let outgoing = Request::new(ReceiverStream::new(outgoing));
+            let responses = grpc.streaming(outgoing, path, codec).await.unwrap().into_inner();
+            Self { requests, responses }
+        }
+
+        async fn next(&mut self) -> DiscoveryResponse {
+            let next = tokio::time::timeout(Duration::from_secs(20), self.responses.message());
+            next.await.unwrap().unwrap().unwrap()
+        }
+
+        async fn reply(&self, to: &DiscoveryResponse, accepted: &str, refusal: Option<&str>) {
+            let request = DiscoveryRequest {
+                version_info: accepted.to_owned(),
+                response_nonce: to.nonce.clone(),
+                resource_names: names(),
+                error_detail: refusal
+                    .map(|message| Refusal { message: message.to_owned(), ..Refusal::default() }),
+                ..DiscoveryRequest::default()
+            };
+            self.requests.send(request).await.unwrap();
+        }
+    }
+
+    fn names() -> Vec<String> {
+        vec!["runtime".to_owned()]
+    }
+
+    /// A number of the runtime layer in a response.
+    fn number(response: &DiscoveryResponse, key: &str) -> Option<f64> {
+        let layer = Layer::decode(response.resources[0].value.as_slice()).unwrap().layer.unwrap();
+        match layer.fields.get(&format!("shuffle_sharding.{key}"))?.kind {
+            Some(Kind::NumberValue(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Polls, as an ACK is no call that is answered.
+    async fn until(what: impl Fn() -> bool) {
+        for _ in 0..2_000 {
+            if what() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it never happened");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn connected_envoys_and_their_pushes_are_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let plane = ControlPlane::start(options(folder.path(), None)).await.unwrap();
+        let client = Client::new(plane.api);
+        let get = |path: &str| -> Value { client.get(path).unwrap().json().unwrap() };
+        let put = |hosts: u32| {
+            let body = format!(r#"{{"values": {{"shuffle_sharding.total_hosts": {hosts}}}}}"#);
+            assert_eq!(client.request("PATCH", "/v1/runtime", &[], body.as_bytes()).unwrap().status, 200);
+        };
+        assert_eq!(get("/v1/nodes"), json!({ "nodes": [] }));
+
+        let mut stream = Stream::open(&plane, "envoy-1").await;
+        let first = stream.next().await;
+        stream.reply(&first, &first.version_info, None).await;
+        put(8);
+        let good = stream.next().await;
+        assert_eq!(number(&good, "total_hosts"), Some(8.0));
+        stream.reply(&good, &good.version_info, None).await;
+        put(9);
+        let bad = stream.next().await;
+        stream.reply(&bad, &good.version_info, Some("not today")).await;
+        let status = || get("/v1/nodes")["nodes"][0]["types"]["rtds"].clone();
+        until(|| status()["rejected"] == "2").await;
+        assert_eq!(status(), json!({ "sent": "2", "accepted": "1", "rejected": "2", "reason": "not today" }));
+        let node = &get("/v1/nodes")["nodes"][0];
+        assert_eq!(
+            (&node["id"], &node["cluster"], &node["streams"]),
+            (&json!("envoy-1"), &json!("c"), &json!(1))
+        );
+        assert!(node["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{node}");
+        assert!(node["since"].as_str().unwrap().ends_with('Z'), "{node}");
+
+        let text = client.get("/metrics").unwrap().text();
+        let metrics: Vec<(&str, f64)> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.rsplit_once(' ').unwrap())
+            .map(|(name, value)| (name, value.parse().unwrap()))
+            .collect();
+        let metric = |name: &str| metrics.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        for (name, value) in [
+            ("pushes_total{type=\"rtds\"}", 3.0),
+            ("acks_total{type=\"rtds\"}", 2.0),
+            ("nacks_total{type=\"rtds\"}", 1.0),
+            ("nacks_total{type=\"ecds\"}", 0.0),
+            ("push_latency_seconds_count", 2.0),
+            ("nodes", 1.0),
+            ("streams", 1.0),
+            ("revision", 2.0),
+        ] {
+            assert_eq!(metric(&format!("pinroute_control_plane_{name}")), Some(value), "{name} in\n{text}");
+        }
+        let sum = metric("pinroute_control_plane_push_latency_seconds_sum").unwrap();
+        assert!(sum > 0.0 && sum < 20.0, "{sum}");
+        assert!(
+            metric("pinroute_control_plane_api_requests_total{status=\"200\"}").unwrap() >= 4.0,
+            "{text}"
+        );
+
+        // A stop ends the stream, and does not wait for the client.
+        plane.stop().await;
+        let end = stream.responses.message().await.unwrap_err();
+        assert_eq!(end.code(), tonic::Code::Unavailable);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_demo_plays_the_time_line_again_with_each_start() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            // 30 s become 0.6 s.
+            let plane = ControlPlane::start(options(folder.path(), Some(50.0))).await.unwrap();
+            let mut stream = Stream::open(&plane, "envoy-1").await;
+            for (hosts, sizes) in [(8.0, [2.0, 2.0, 2.0]), (12.0, [3.0, 2.0, 2.0]), (12.0, [3.0, 4.0, 2.0])] {
+                let response = stream.next().await;
+                stream.reply(&response, &response.version_info, None).await;
+                assert_eq!(number(&response, "total_hosts"), Some(hosts));
+                assert_eq!(number(&response, "default_shard_size"), Some(2.0));
+                let of = |customer| {
+                    number(&response, &format!("customer.customer-{customer}.shard_size")).unwrap()
+                };
+                assert_eq!(["A", "B", "C"].map(of), sizes);
+            }
+            let history: Value = Client::new(plane.api).get("/v1/history?limit=1").unwrap().json().unwrap();
+            assert_eq!(history["changes"][0]["actor"], "demo");
+            drop(stream);
+            plane.stop().await;
+        }
+    }
+}
