@@ -31,7 +31,7 @@ pub struct RuntimeAnswer<'s> {
 #[expect(dead_code, reason = "it describes what is read member by member")]
 pub struct RuntimeChange {
     /// Numbers, booleans and texts by their full names. In a PATCH, null removes a value.
-    values: BTreeMap<String, Option<Scalar>>,
+    values: BTreeMap<String, Scalar>,
 }
 
 /// A runtime value.
@@ -45,6 +45,8 @@ pub enum Scalar {
     Boolean(bool),
     /// Any text.
     Text(String),
+    /// Null, in a PATCH: removes the value.
+    Removed,
 }
 
 /// The size of one customer's shard.
