@@ -75,8 +75,9 @@ async fn set(app: &App, parts: &Parts, document: Option<Value>) -> Result<String
     let author = author(parts, "")?;
     let config = name.clone();
     app.change(author, move |state| {
+        let edits = state.set_config(&config, document.as_ref())?;
         unchanged(expected, state.configs.get(&config).map_or(0, |config| config.revision))?;
-        Ok(state.set_config(&config, document.as_ref())?)
+        Ok(edits)
     })
     .await?;
     Ok(name)

@@ -83,8 +83,9 @@ pub async fn put(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     let author = author(&parts, &format!("{cluster}: {}", addresses.join(", ")))?;
     let (name, total_hosts) = (cluster.clone(), app.total_hosts.clone());
     app.change(author, move |state| {
+        let edits = state.set_hosts(&name, &addresses, total_hosts.as_deref())?;
         unchanged(expected, state.clusters.get(&name).map_or(0, |hosts| hosts.revision))?;
-        Ok(state.set_hosts(&name, &addresses, total_hosts.as_deref())?)
+        Ok(edits)
     })
     .await?;
     hosts(&app, &cluster)

@@ -107,8 +107,9 @@ async fn change(app: &App, request: Request, plan: Plan) -> Result<Response, Pro
     let author = author(&parts, &shown(&values))?;
     let prefix = app.plane.prefix.clone();
     app.change(author, move |state| {
+        let edits = plan(state, &prefix, &values)?;
         unchanged(expected, state.changed.runtime)?;
-        Ok(plan(state, &prefix, &values)?)
+        Ok(edits)
     })
     .await?;
     Ok(layer(app))
@@ -191,8 +192,9 @@ async fn set_customer(app: &App, parts: &Parts, size: Option<Value>) -> Result<S
     let (author, prefix) = (author(parts, &shown)?, app.plane.prefix.clone());
     let customer = key.clone();
     app.change(author, move |state| {
+        let edits = state.set_customer(&prefix, &customer, size.as_ref())?;
         unchanged(expected, state.changed.runtime)?;
-        Ok(state.set_customer(&prefix, &customer, size.as_ref())?)
+        Ok(edits)
     })
     .await?;
     Ok(key)
