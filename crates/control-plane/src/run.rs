@@ -65,7 +65,7 @@ pub enum Error {
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// [`Error`]
+/// [`enum@Error`]
 pub async fn run(options: Options) -> Result<(), Error> {
     // Before listening: whoever sees a port open may already send a signal.
     let listen = |kind| signal(kind).map_err(Error::Signals);
@@ -97,7 +97,7 @@ impl ControlPlane {
     /// Loads the store, and starts both servers.
     ///
     /// # Errors
-    /// [`Error`]
+    /// [`enum@Error`]
     pub async fn start(options: Options) -> Result<Self, Error> {
         if options.token.is_none() && !options.api.ip().is_loopback() {
             return Err(Error::NoToken(options.api));

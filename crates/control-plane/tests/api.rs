@@ -432,6 +432,8 @@ mod tests {
         assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
         assert_eq!(refused.json().unwrap()["field"], "authorization");
         assert_eq!(plane.get(RUNTIME), json!({ "version": 0, "values": {} }), "reading needs none");
+        let described = &plane.get("/openapi.json")["paths"]["/v1/runtime"]["put"]["security"];
+        assert_eq!(*described, json!([{ "token": [] }]));
         assert_eq!(status("PUT", RUNTIME, Some("Bearer secret")), 200);
         assert_eq!(status("PUT", RUNTIME, Some("bearer  secret ")), 200);
     }
@@ -571,6 +573,7 @@ mod tests {
                 assert_eq!(response.status != 405, is_listed, "{method} {path}");
             }
         }
+        assert_eq!(description["paths"]["/v1/runtime"]["put"]["security"], Value::Null, "there is no token");
         assert_eq!(description["components"]["securitySchemes"]["token"]["scheme"], "bearer");
         let source = include_str!("../src/api/mod.rs");
         for route in source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {

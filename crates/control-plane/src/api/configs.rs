@@ -13,7 +13,7 @@ use super::{App, author, found, request, unchanged};
 
 /// A plugin configuration.
 #[utoipa::path(get, path = "/v1/configs/{NAME}",
-    params(("NAME" = String, Path, description = "the name of the extension configuration, percent-encoded")),
+    params(("NAME" = String, Path, min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", description = "the name of the extension configuration, percent-encoded")),
     responses(
         (status = 200, body = Value, description = "the document that was set"),
         (status = 400, body = Problem),
@@ -29,8 +29,8 @@ pub async fn get(State(app): State<Arc<App>>, request: Request) -> Result<Respon
 #[utoipa::path(put, path = "/v1/configs/{NAME}", security(("token" = [])),
     request_body(content = Value, description = "a plugin configuration, see docs/configuration.md"),
     params(
-        ("NAME" = String, Path, description = "the name of the extension configuration, percent-encoded"),
-        ("If-Match" = Option<String>, Header, description = "the version of this configuration; 0 if there is none yet"),
+        ("NAME" = String, Path, min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", description = "the name of the extension configuration, percent-encoded"),
+        ("If-Match" = Option<String>, Header, nullable = false, pattern = "^(\"[0-9]{1,19}\"|[0-9]{1,19})$", description = "the version of this configuration; 0 if there is none yet"),
     ),
     responses(
         (status = 200, body = Value, description = "the document"),
@@ -50,8 +50,8 @@ pub async fn put(State(app): State<Arc<App>>, request: Request) -> Result<Respon
 /// Removes a plugin configuration. Envoys that have it keep it.
 #[utoipa::path(delete, path = "/v1/configs/{NAME}", security(("token" = [])),
     params(
-        ("NAME" = String, Path, description = "the name of the extension configuration, percent-encoded"),
-        ("If-Match" = Option<String>, Header, description = "the version of this configuration"),
+        ("NAME" = String, Path, min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", description = "the name of the extension configuration, percent-encoded"),
+        ("If-Match" = Option<String>, Header, nullable = false, pattern = "^(\"[0-9]{1,19}\"|[0-9]{1,19})$", description = "the version of this configuration"),
     ),
     responses(
         (status = 204, description = "it is removed"),
@@ -75,8 +75,9 @@ async fn set(app: &App, parts: &Parts, document: Option<Value>) -> Result<String
     let author = author(parts, "")?;
     let config = name.clone();
     app.change(author, move |state| {
+        let edits = state.set_config(&config, document.as_ref())?;
         unchanged(expected, state.configs.get(&config).map_or(0, |config| config.revision))?;
-        Ok(state.set_config(&config, document.as_ref())?)
+        Ok(edits)
     })
     .await?;
     Ok(name)

@@ -35,14 +35,15 @@ pub struct HostsAnswer {
 #[expect(dead_code, reason = "it describes what is read member by member")]
 pub struct HostsChange {
     /// The cluster; `service_backend` if it is left out.
+    #[schema(nullable = false, min_length = 1, max_length = 256)]
     cluster: Option<String>,
-    /// Their addresses, as `IP:port`, an IPv6 address in brackets.
+    /// Their addresses, as `IP:port`, an IPv6 address in brackets. Each once.
     hosts: Vec<String>,
 }
 
 /// The hosts of a cluster, with their numbers.
 #[utoipa::path(get, path = "/v1/hosts",
-    params(("cluster" = Option<String>, Query, description = "`service_backend` if it is left out")),
+    params(("cluster" = Option<String>, Query, nullable = false, description = "`service_backend` if it is left out")),
     responses(
         (status = 200, body = HostsAnswer),
         (status = 400, body = Problem),
@@ -55,7 +56,7 @@ pub async fn get(State(app): State<Arc<App>>, request: Request) -> Result<Respon
 
 /// Replaces the hosts of a cluster. A number stays with its host; a new host gets the lowest free one.
 #[utoipa::path(put, path = "/v1/hosts", request_body = HostsChange, security(("token" = [])),
-    params(("If-Match" = Option<String>, Header, description = "the version of the cluster's hosts; 0 if it has none yet")),
+    params(("If-Match" = Option<String>, Header, nullable = false, pattern = "^(\"[0-9]{1,19}\"|[0-9]{1,19})$", description = "the version of the cluster's hosts; 0 if it has none yet")),
     responses(
         (status = 200, body = HostsAnswer),
         (status = 400, body = Problem),
@@ -82,8 +83,9 @@ pub async fn put(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     let author = author(&parts, &format!("{cluster}: {}", addresses.join(", ")))?;
     let (name, total_hosts) = (cluster.clone(), app.total_hosts.clone());
     app.change(author, move |state| {
+        let edits = state.set_hosts(&name, &addresses, total_hosts.as_deref())?;
         unchanged(expected, state.clusters.get(&name).map_or(0, |hosts| hosts.revision))?;
-        Ok(state.set_hosts(&name, &addresses, total_hosts.as_deref())?)
+        Ok(edits)
     })
     .await?;
     hosts(&app, &cluster)

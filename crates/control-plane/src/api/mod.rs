@@ -1,4 +1,4 @@
-//! The operators' API. Each call is checked in [`request`], becomes edits in the model, and is answered when they are durable.
+//! The operators' API. Each call is checked in `request`, becomes edits in the model, and is answered when they are durable.
 
 mod configs;
 mod hosts;

@@ -1,12 +1,15 @@
 //! The description of the API, made of the descriptions of its calls.
 
+use std::sync::Arc;
+
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::json;
-use super::{configs, hosts, preview, runtime, status};
+use super::{App, configs, hosts, preview, runtime, status};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -50,6 +53,14 @@ impl Modify for Token {
 
 /// This description.
 #[utoipa::path(get, path = "/openapi.json", responses((status = 200, content_type = "application/json")))]
-pub async fn get() -> Response {
-    json(StatusCode::OK, &Description::openapi())
+pub async fn get(State(app): State<Arc<App>>) -> Response {
+    let mut description = Description::openapi();
+    if app.token.is_none() {
+        for path in description.paths.paths.values_mut() {
+            for call in [&mut path.put, &mut path.patch, &mut path.delete].into_iter().flatten() {
+                call.security = None;
+            }
+        }
+    }
+    json(StatusCode::OK, &description)
 }

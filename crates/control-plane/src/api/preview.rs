@@ -30,8 +30,8 @@ const MAX_PAIRS: usize = 100_000_000;
 /// The known customers are looked at, and as many made-up ones as are needed for a sample.
 #[utoipa::path(get, path = "/v1/preview",
     params(
-        ("total_hosts" = Option<u32>, Query, minimum = 1, maximum = 65536, description = "the new number; unchanged if it is left out"),
-        ("shard_size" = Option<u32>, Query, minimum = 1, maximum = 65536, description = "the new default size; unchanged if it is left out"),
+        ("total_hosts" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 65536, description = "the new number; unchanged if it is left out"),
+        ("shard_size" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 65536, description = "the new default size; unchanged if it is left out"),
     ),
     responses(
         (status = 200, body = Value, description = "as `pinroute preview --json` has it: `moved_share`, `overlap` before and after"),

@@ -21,7 +21,7 @@ pub struct RuntimeAnswer<'s> {
     /// The number of the last commit that changed it.
     version: u64,
     /// Numbers, booleans and texts by their full names.
-    #[schema(value_type = BTreeMap<String, Value>)]
+    #[schema(value_type = BTreeMap<String, Scalar>)]
     values: &'s BTreeMap<String, RuntimeValue>,
 }
 
@@ -31,7 +31,22 @@ pub struct RuntimeAnswer<'s> {
 #[expect(dead_code, reason = "it describes what is read member by member")]
 pub struct RuntimeChange {
     /// Numbers, booleans and texts by their full names. In a PATCH, null removes a value.
-    values: BTreeMap<String, Value>,
+    values: BTreeMap<String, Scalar>,
+}
+
+/// A runtime value.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes a value of the model")]
+pub enum Scalar {
+    /// Numbers of hosts are whole, from 1 to 65536.
+    Number(f64),
+    /// True or false.
+    Boolean(bool),
+    /// Any text.
+    Text(String),
+    /// Null, in a PATCH: removes the value.
+    Removed,
 }
 
 /// The size of one customer's shard.
@@ -55,7 +70,7 @@ pub async fn get(State(app): State<Arc<App>>, request: Request) -> Result<Respon
 
 /// Replaces all runtime values.
 #[utoipa::path(put, path = "/v1/runtime", request_body = RuntimeChange, security(("token" = [])),
-    params(("If-Match" = Option<String>, Header, description = "the version that the change is based on")),
+    params(("If-Match" = Option<String>, Header, nullable = false, pattern = "^(\"[0-9]{1,19}\"|[0-9]{1,19})$", description = "the version that the change is based on")),
     responses(
         (status = 200, body = RuntimeAnswer),
         (status = 400, body = Problem),
@@ -69,7 +84,7 @@ pub async fn put(State(app): State<Arc<App>>, request: Request) -> Result<Respon
 
 /// Merges runtime values; null removes one.
 #[utoipa::path(patch, path = "/v1/runtime", request_body = RuntimeChange, security(("token" = [])),
-    params(("If-Match" = Option<String>, Header, description = "the version that the change is based on")),
+    params(("If-Match" = Option<String>, Header, nullable = false, pattern = "^(\"[0-9]{1,19}\"|[0-9]{1,19})$", description = "the version that the change is based on")),
     responses(
         (status = 200, body = RuntimeAnswer),
         (status = 400, body = Problem),
@@ -92,8 +107,9 @@ async fn change(app: &App, request: Request, plan: Plan) -> Result<Response, Pro
     let author = author(&parts, &shown(&values))?;
     let prefix = app.plane.prefix.clone();
     app.change(author, move |state| {
+        let edits = plan(state, &prefix, &values)?;
         unchanged(expected, state.changed.runtime)?;
-        Ok(plan(state, &prefix, &values)?)
+        Ok(edits)
     })
     .await?;
     Ok(layer(app))
@@ -113,7 +129,7 @@ fn shown(values: &Map<String, Value>) -> String {
 
 /// The shard size of one customer.
 #[utoipa::path(get, path = "/v1/customers/{KEY}",
-    params(("KEY" = String, Path, description = "the customer's key, percent-encoded")),
+    params(("KEY" = String, Path, min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", description = "the customer's key, percent-encoded")),
     responses(
         (status = 200, body = Customer),
         (status = 400, body = Problem),
@@ -128,8 +144,8 @@ pub async fn get_customer(State(app): State<Arc<App>>, request: Request) -> Resu
 /// Sets the shard size of one customer.
 #[utoipa::path(put, path = "/v1/customers/{KEY}", request_body = Customer, security(("token" = [])),
     params(
-        ("KEY" = String, Path, description = "the customer's key, percent-encoded"),
-        ("If-Match" = Option<String>, Header, description = "the version of the runtime layer"),
+        ("KEY" = String, Path, min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", description = "the customer's key, percent-encoded"),
+        ("If-Match" = Option<String>, Header, nullable = false, pattern = "^(\"[0-9]{1,19}\"|[0-9]{1,19})$", description = "the version of the runtime layer"),
     ),
     responses(
         (status = 200, body = Customer),
@@ -149,8 +165,8 @@ pub async fn put_customer(State(app): State<Arc<App>>, request: Request) -> Resu
 /// Gives a customer the default size again.
 #[utoipa::path(delete, path = "/v1/customers/{KEY}", security(("token" = [])),
     params(
-        ("KEY" = String, Path, description = "the customer's key, percent-encoded"),
-        ("If-Match" = Option<String>, Header, description = "the version of the runtime layer"),
+        ("KEY" = String, Path, min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$", description = "the customer's key, percent-encoded"),
+        ("If-Match" = Option<String>, Header, nullable = false, pattern = "^(\"[0-9]{1,19}\"|[0-9]{1,19})$", description = "the version of the runtime layer"),
     ),
     responses(
         (status = 204, description = "it is removed"),
@@ -176,8 +192,9 @@ async fn set_customer(app: &App, parts: &Parts, size: Option<Value>) -> Result<S
     let (author, prefix) = (author(parts, &shown)?, app.plane.prefix.clone());
     let customer = key.clone();
     app.change(author, move |state| {
+        let edits = state.set_customer(&prefix, &customer, size.as_ref())?;
         unchanged(expected, state.changed.runtime)?;
-        Ok(state.set_customer(&prefix, &customer, size.as_ref())?)
+        Ok(edits)
     })
     .await?;
     Ok(key)

@@ -89,7 +89,7 @@ pub async fn nodes(State(app): State<Arc<App>>, request: Request) -> Result<Resp
 
 /// The last changes, the newest first.
 #[utoipa::path(get, path = "/v1/history",
-    params(("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "how many; 100 if it is left out")),
+    params(("limit" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 1000, description = "how many; 100 if it is left out")),
     responses((status = 200, body = HistoryAnswer), (status = 400, body = Problem)))]
 pub async fn history(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
     let parameters = request::query(request.uri(), &["limit"])?;

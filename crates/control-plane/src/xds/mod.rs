@@ -1,5 +1,5 @@
-//! What Envoys get: resources with versions ([`snapshot`]), and the protocol of one stream as a state machine without I/O
-//! ([`sotw`], [`delta`]). [`service`] carries messages.
+//! What Envoys get: resources with versions (`snapshot`), and the protocol of one stream as a state machine without I/O
+//! (`sotw`, `delta`). `service` carries messages.
 
 mod delta;
 mod nodes;
