@@ -60,7 +60,7 @@ impl Form {
         let manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "ingress",
-            "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] },
+            "route_config": { "validate_clusters": false, "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] },
             "http_filters": [
                 { "name": "pinroute", "config_discovery": { "config_source": self.source(), "type_urls": [wasm] } },
                 { "name": "router", "typed_config": {
