@@ -129,10 +129,10 @@ The demo is running. In another terminal:
   curl -s 'http://{ADMIN}/stats?filter=pinroute'  # what the filter counted
   target/debug/pinroute client --url http://{LISTEN}  # checks that every request reaches its owner
 
-Shuffle sharding, 2 of 8 servers for each customer; 30 s after the start 12 servers, and 3 of them for customer-A; after 60 s, 4 for customer-B:
+Shuffle sharding: each customer has 2 of 8 servers. 30 s after the start there are 12, and customer-A has 3; after 60 s customer-B has 4:
 
-  while sleep 1; do for c in A B; do curl -sI -H "x-customer-id: customer-$c" http://{SHARDS}/headers | grep x-shard-config; done; done
-  curl -X PUT -d '{{"shard_size": 5}}' http://{API}/v1/customers/customer-A  # in effect at once
+  while sleep 1; do for c in A B; do curl -sI -H \"x-customer-id: customer-$c\" http://{SHARDS}/headers | grep x-shard-config; done; done
+  curl -X PUT -d '{{\"shard_size\": 5}}' http://{API}/v1/customers/customer-A  # in effect at once
   curl -s http://{API}/v1/nodes  # which Envoy has what
 
 

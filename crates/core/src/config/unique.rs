@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_duplicate_member_is_an_error_at_any_depth() {
         for text in [r#"{"a":1,"a":1}"#, r#"[{"x":{"b":1,"a":2,"b":3}}]"#, r#"{"a":1,"\u0061":1}"#] {
-            let error = serde_json::from_str::<UniqueValue>(text).err().expect(text).to_string();
+            let error = serde_json::from_str::<UniqueValue>(text).expect_err(text).to_string();
             assert!(error.starts_with("duplicate member `"), "{error}");
         }
         assert!(serde_json::from_str::<UniqueMap<'_, u32>>(r#"{"a":1,"a":1}"#).is_err());
