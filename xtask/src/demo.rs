@@ -135,7 +135,6 @@ Shuffle sharding: each customer has 2 of 8 servers. 30 s after the start there a
   curl -X PUT -d '{{\"shard_size\": 5}}' http://{API}/v1/customers/customer-A  # in effect at once
   curl -s http://{API}/v1/nodes  # which Envoy has what
 
-
   curl -sI -H 'x-customer-id: customer-A' http://{SHARDS}/headers | grep -E 'x-(shard|target)'
   for n in 1 2 3 4 5 6; do curl -sI -H 'x-customer-id: customer-A' http://{SHARDS}/echo/$n | grep x-target; done
   curl -s -H 'x-customer-id: customer-A' -H 'x-target-cluster: backend_0' http://{SHARDS}/headers  # replaced
