@@ -225,13 +225,22 @@ fn a_refused_update_is_shown_and_not_repeated_until_it_is_mended() {
         let shown = eventually(SOON, refused).unwrap();
         assert!(shown.contains("envoy-1"), "{shown}");
         let rejected = sum(&updates(&envoy, "update_rejected"));
+        let pushes = |kind: &str| {
+            let metrics = plane.api().get("/metrics").unwrap().text();
+            let label = format!("pushes_total{{type=\"{kind}\"}} ");
+            let line = metrics.lines().find_map(|line| line.split_once(&label)).unwrap();
+            line.1.parse::<u64>().unwrap()
+        };
+        let before = [pushes("ecds"), pushes("rtds")];
         // Another kind changes: no reason to send the refused one again.
         plane.call("PUT", "/v1/customers/big", &json!({ "shard_size": 1 })).unwrap();
-        thread::sleep(Duration::from_secs(2));
-        assert_eq!(sum(&updates(&envoy, "update_rejected")), rejected, "{form:?}");
+        eventually(SOON, || if pushes("rtds") > before[1] { Ok(()) } else { Err("not pushed".to_owned()) })
+            .unwrap();
         copy(&pinroute_testkit::paths::wasm(), &module);
         plane.call("PUT", "/v1/configs/pinroute", &plugin(1)).unwrap();
         wait_for(&client, "a", "1/2");
+        assert_eq!(pushes("ecds"), before[0] + 1, "{form:?}: only what mends it was sent");
+        assert_eq!(sum(&updates(&envoy, "update_rejected")), rejected, "{form:?}");
         let nodes = plane.api().get("/v1/nodes").unwrap().text();
         assert!(!nodes.contains("pinroute.wasm"), "{nodes}");
     }

@@ -73,7 +73,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Makes the requests, and prints what came of them.
+    /// Makes the requests, and prints the result.
     pub fn run(self) -> Result<ExitCode> {
         let json = self.json;
         let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;

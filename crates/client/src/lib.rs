@@ -1,7 +1,7 @@
 //! A load generator that checks where requests land.
 //!
 //! For each client it asks `/where` for the owner, calls `/join`, and compares the two. So it needs to know nothing
-//! of hosts, formulas or configurations. [`run`] makes the requests, and the [`Report`] says what came of them.
+//! of hosts, formulas or configurations. [`run`] makes the requests, and the [`Report`] has the result.
 
 mod ask;
 mod histogram;

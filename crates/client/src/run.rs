@@ -14,7 +14,7 @@ use crate::options::{Error, Options, Rate};
 use crate::report::{Report, seconds};
 use crate::tally::{Checked, Progress, Tally, Took, Verdict};
 
-/// Makes the requests, and returns what came of them: all, or those that ended before `stop` did. Requests in flight
+/// Makes the requests, and returns their results: of all, or those that ended before `stop` did. Requests in flight
 /// at that moment do not count.
 ///
 /// `progress` is called after each request.
