@@ -17,7 +17,7 @@ use crate::logging;
 /// Run the control plane: set live values, hosts and configurations by an API; Envoys get them by xDS.
 ///
 /// A change that was acknowledged is on disk, and on its way to every Envoy that is connected. Each option is also an
-/// environment variable; an empty one counts as unset.
+/// environment variable, such as PINROUTE_DATA for --data; an empty one counts as unset.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Stop it with SIGTERM or Ctrl-C: streams end, and it exits with 0 within 3 s. Envoys keep what they have.
