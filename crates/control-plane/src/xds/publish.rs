@@ -62,8 +62,8 @@ impl Publish {
     /// The resources of a state. Those that `previous` has in the same version are not made again.
     pub fn snapshot(&self, state: &State, previous: Option<&Snapshot>) -> Snapshot {
         let known = |kind, name: &str, revision| {
-            let resource = previous?.all(kind).find(|(known, _)| *known == name)?.1;
-            (resource.revision == revision).then(|| resource.clone())
+            let resource = previous?.get(kind, name)?;
+            (resource.revision == revision).then_some(resource)
         };
         let changed = state.changed;
         let mut clusters = Resources { changed: changed.clusters, by_name: BTreeMap::new() };
