@@ -58,7 +58,7 @@ fn a_resolver_gets_the_configured_authority() {
 /// Checks that an RTDS server in this cluster is called with this authority, and heard.
 fn check_rtds(cluster: &'static str, option: Option<&str>, expected: &str) {
     let xds = Xds::start().unwrap();
-    xds.set_runtime("runtime", &json!({ "shuffle_sharding": { "total_hosts": 10 } })).unwrap();
+    xds.set_runtime("runtime", &json!({ "shuffle_sharding": { "total_hosts": 10 } }));
     let addr = xds.addr();
     let env = rtds_env(&xds, 1)
         .plugin(json!({

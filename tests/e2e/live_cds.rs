@@ -6,7 +6,7 @@ use pinroute_testkit::dns::Dns;
 use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::eventually;
 use pinroute_testkit::servers::{Servers, ServersOptions};
-use pinroute_testkit::xds::{EdsCluster, Xds};
+use pinroute_testkit::xds::Xds;
 use serde_json::{Value, json};
 
 #[test]
@@ -15,11 +15,11 @@ fn values_in_the_metadata_of_a_pushed_cluster_take_effect() {
     let dns = Dns::start().unwrap();
     let servers = Servers::start(6, &ServersOptions::default(), &dns).unwrap();
     let push = |metadata: Value, count: u8| {
-        xds.set_cluster(&EdsCluster::new("service_backend").metadata(metadata).subsets("host_id")).unwrap();
+        xds.set_cluster("service_backend", &metadata);
         let endpoints: Vec<_> = (0..count)
             .map(|number| (servers.addr(number + 1).into(), json!({ "host_id": number })))
             .collect();
-        xds.set_endpoints("service_backend", &endpoints).unwrap();
+        xds.set_endpoints("service_backend", &endpoints);
     };
     push(json!({ "total_hosts": 4, "shard_size": 1 }), 4);
     let hostports: Vec<_> = (1..=6).map(|number| servers.hostport(number)).collect();
@@ -49,12 +49,11 @@ fn values_in_the_metadata_of_a_pushed_cluster_take_effect() {
     let servers = &env.servers;
     let endpoints: Vec<_> =
         (0..6).map(|number| (servers.addr(number + 1).into(), json!({ "host_id": number }))).collect();
-    xds.set_endpoints("service_backend", &endpoints).unwrap();
-    let cluster = |metadata: Value| EdsCluster::new("service_backend").metadata(metadata).subsets("host_id");
-    xds.set_cluster(&cluster(json!({ "total_hosts": 6, "shard_size": 3 }))).unwrap();
+    xds.set_endpoints("service_backend", &endpoints);
+    xds.set_cluster("service_backend", &json!({ "total_hosts": 6, "shard_size": 3 }));
     reaches("customer-A", "3/6");
     // An invalid value leaves the previous value in effect.
-    xds.set_cluster(&cluster(json!({ "total_hosts": -6, "shard_size": 2 }))).unwrap();
+    xds.set_cluster("service_backend", &json!({ "total_hosts": -6, "shard_size": 2 }));
     reaches("customer-A", "2/6");
     assert!(stat(&env, "invalid") >= 1);
 }

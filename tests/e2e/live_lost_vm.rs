@@ -7,7 +7,7 @@ use crate::live_rtds::{SOON, clients, discovered, request_until, rtds_env, wait_
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::http::Client;
-use pinroute_testkit::xds::{WasmFilter, Xds};
+use pinroute_testkit::xds::Xds;
 use pinroute_testkit::{eventually, paths};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -109,7 +109,7 @@ fn pushed_values_decide_the_first_request_of_a_new_vm() {
     ];
     for (strategy, layer, expected) in cases {
         let xds = Xds::start().unwrap();
-        xds.set_runtime("runtime", &json!({ "shuffle_sharding": layer })).unwrap();
+        xds.set_runtime("runtime", &json!({ "shuffle_sharding": layer }));
         let mut plugin = strategy.clone();
         plugin["key"] = json!({ "header": "x-customer-id" });
         plugin["runtime"] = json!({ "rtds": { "cluster": "xds_cluster" } });
@@ -172,8 +172,7 @@ fn a_plugin_that_joins_with_another_refresh_begins_with_the_polled_values() {
             "runtime": { "admin": { "cluster": "admin", "refresh": refresh } },
             "response_headers": true,
         });
-        let filter = WasmFilter { vm_id: "pinroute", wasm: &paths::wasm(), config: &config.to_string() };
-        xds.set_extension_config("pinroute", &filter).unwrap();
+        xds.set_extension_config("pinroute", &paths::wasm(), &config);
     };
     push(1, "0.05s");
     let cluster = xds.envoy_cluster();

@@ -3,7 +3,7 @@
 use crate::live_rtds::{SOON, clients, config_of, rtds_env, stat, values, wait_for};
 use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::eventually;
-use pinroute_testkit::xds::{Code, RUNTIME, Xds};
+use pinroute_testkit::xds::{Code, Kind, Xds};
 use std::time::{Duration, Instant};
 
 /// How long a server that ends its streams is watched.
@@ -26,41 +26,43 @@ fn a_server_that_ends_every_stream_is_asked_ever_more_rarely() {
     xds.end_new_streams(Some(Code::Unavailable));
     let env = rtds_env(&xds, 2).start().unwrap();
     let client = env.client();
-    eventually(SOON, || if xds.streams_ever(RUNTIME) > 0 { Ok(()) } else { Err("no stream".to_owned()) })
-        .unwrap();
+    eventually(
+        SOON,
+        || if xds.streams_ever(Kind::Runtime) > 0 { Ok(()) } else { Err("no stream".to_owned()) },
+    )
+    .unwrap();
     let start = Instant::now();
     eventually(WATCHED + SOON, || {
         assert_eq!(config_of(&client, "a"), "2/8");
         if start.elapsed() >= WATCHED { Ok(()) } else { Err(format!("{:?}", start.elapsed())) }
     })
     .unwrap();
-    let streams = xds.streams_ever(RUNTIME);
+    let streams = xds.streams_ever(Kind::Runtime);
     println!("{streams} streams in {WATCHED:?}");
     // Waits of at most 0.2, 0.4, 0.8, 1.6, 3.2 and 5 s, and of at least half of that.
     assert!((4..=9).contains(&streams), "{streams} streams in {WATCHED:?}");
 
-    // The server has no values, so it sends nothing.
+    // The server has no values: it sends an empty layer.
     xds.end_new_streams(None);
     wait_for_connected(&env, 1);
-    assert_eq!(xds.streams(RUNTIME), 1);
-    xds.set_runtime("runtime", &values(10, &[])).unwrap();
+    assert_eq!(xds.streams(Kind::Runtime), 1);
+    xds.set_runtime("runtime", &values(10, &[]));
     wait_for(&clients(&env), "a", "2/10");
 }
 
 #[test]
 fn a_server_with_nothing_new_to_say_counts_as_connected() {
     let xds = Xds::start().unwrap();
-    xds.set_runtime("runtime", &values(10, &[])).unwrap();
+    xds.set_runtime("runtime", &values(10, &[]));
     let env = rtds_env(&xds, 2).start().unwrap();
     let clients = clients(&env);
     wait_for(&clients, "a", "2/10");
     wait_for_connected(&env, 1);
     xds.stop();
     wait_for_connected(&env, 0);
-    // A new stream gets no message.
-    xds.remove_resource(RUNTIME, "runtime");
+    // A new stream gets no message: the filter has said which version it has.
     xds.restart().unwrap();
     wait_for_connected(&env, 1);
-    assert_eq!((xds.streams(RUNTIME), stat(&env, "updates")), (1, 1));
+    assert_eq!((xds.streams(Kind::Runtime), stat(&env, "updates")), (1, 1));
     wait_for(&clients, "a", "2/10");
 }

@@ -7,7 +7,7 @@ use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use pinroute_testkit::http::Client;
 use pinroute_testkit::xds::envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use pinroute_testkit::xds::envoy_types::pb::google::protobuf::Any;
-use pinroute_testkit::xds::{EXTENSION_CONFIG, RUNTIME, WasmFilter, Xds};
+use pinroute_testkit::xds::{Kind, Xds};
 use pinroute_testkit::{eventually, paths};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,6 +47,14 @@ pub fn wait_for(clients: &[Client], customer: &str, expected: &str) {
     }
 }
 
+fn accepted(xds: &Xds, version: &str) {
+    eventually(SOON, || match xds.acked_version(Kind::Runtime) {
+        Some(accepted) if accepted == version => Ok(()),
+        other => Err(format!("{other:?} accepted")),
+    })
+    .unwrap();
+}
+
 pub fn stat(env: &TestEnv, name: &str) -> u64 {
     env.envoy.stat(&format!("wasmcustom.pinroute_runtime.{name}")).unwrap()
 }
@@ -69,6 +77,8 @@ fn pushed_values_take_effect_in_order() {
         "2/8",
         "the configured values apply before the first push"
     );
+    // A name that nobody has set has an empty layer: the first update.
+    accepted(&xds, "0");
     let all_two = [("customer-A", 2), ("customer-B", 2), ("customer-C", 2)];
     let line = [
         (values(8, &all_two), ["2/8", "2/8", "2/8"]),
@@ -82,19 +92,14 @@ fn pushed_values_take_effect_in_order() {
         (json!({}), ["2/8", "2/8", "2/8"]),
     ];
     for (layer, expected) in line {
-        let pushed = xds.set_runtime("runtime", &layer).unwrap();
-        eventually(SOON, || match xds.acked_version(RUNTIME) {
-            Some(version) if version == pushed.version => Ok(()),
-            other => Err(format!("{other:?} accepted")),
-        })
-        .unwrap();
+        accepted(&xds, &xds.set_runtime("runtime", &layer).version);
         for (customer, expected) in ["customer-A", "customer-B", "customer-C"].iter().zip(expected) {
             wait_for(&clients, customer, expected);
         }
     }
-    assert_eq!((stat(&env, "updates"), stat(&env, "connected"), stat(&env, "version")), (5, 1, 5));
-    assert_eq!(xds.acked_version(RUNTIME).as_deref(), Some("5"));
-    assert_eq!(xds.requests(RUNTIME)[0].node_id, "pinroute-demo", "the node is Envoy's");
+    assert_eq!((stat(&env, "updates"), stat(&env, "connected"), stat(&env, "version")), (6, 1, 5));
+    assert_eq!(xds.acked_version(Kind::Runtime).as_deref(), Some("5"));
+    assert_eq!(xds.requests(Kind::Runtime)[0].node_id, "pinroute-demo", "the node is Envoy's");
 }
 
 /// The filter three times, under names of its own, with the same source of values.
@@ -119,13 +124,17 @@ fn three_plugins(shipped: &mut Shipped) -> anyhow::Result<()> {
 fn one_stream_per_process_however_many_workers_and_plugins() {
     for workers in [1, 2, 4] {
         let xds = Xds::start().unwrap();
-        xds.set_runtime("runtime", &values(10, &[])).unwrap();
+        xds.set_runtime("runtime", &values(10, &[]));
         let env = rtds_env(&xds, workers).edit(three_plugins).start().unwrap();
         let clients = clients(&env);
         wait_for(&clients, "a", "2/10");
-        xds.set_runtime("runtime", &values(11, &[])).unwrap();
+        xds.set_runtime("runtime", &values(11, &[]));
         wait_for(&clients, "a", "2/11");
-        assert_eq!((xds.streams(RUNTIME), xds.streams_ever(RUNTIME)), (1, 1), "{workers} workers");
+        assert_eq!(
+            (xds.streams(Kind::Runtime), xds.streams_ever(Kind::Runtime)),
+            (1, 1),
+            "{workers} workers"
+        );
     }
 }
 
@@ -154,7 +163,7 @@ pub fn request_until(env: &TestEnv, done: &AtomicBool, requests: &AtomicU64, all
 #[test]
 fn an_outage_of_the_control_plane_keeps_the_last_values() {
     let xds = Xds::start().unwrap();
-    xds.set_runtime("runtime", &values(10, &[("a", 3)])).unwrap();
+    xds.set_runtime("runtime", &values(10, &[("a", 3)]));
     let env = rtds_env(&xds, 2).start().unwrap();
     let clients = clients(&env);
     wait_for(&clients, "a", "3/10");
@@ -182,18 +191,18 @@ fn an_outage_of_the_control_plane_keeps_the_last_values() {
         xds.restart().unwrap();
         eventually(SOON, || if stat(&env, "connected") == 1 { Ok(()) } else { Err("not connected".into()) })
             .unwrap();
-        xds.set_runtime("runtime", &values(12, &[("a", 4)])).unwrap();
+        xds.set_runtime("runtime", &values(12, &[("a", 4)]));
         wait_for(&clients, "a", "4/12");
         done.store(true, Ordering::Relaxed);
     });
-    assert_eq!(xds.streams(RUNTIME), 1);
+    assert_eq!(xds.streams(Kind::Runtime), 1);
 }
 
 #[test]
 fn bad_values_change_nothing_and_are_reported_once() {
     let xds = Xds::start().unwrap();
     let good = json!({ "shuffle_sharding": { "total_hosts": 10, "customer": { "a": { "shard_size": 3 } } } });
-    xds.set_runtime("runtime", &good).unwrap();
+    xds.set_runtime("runtime", &good);
     let env = rtds_env(&xds, 2).start().unwrap();
     let clients = clients(&env);
     wait_for(&clients, "a", "3/10");
@@ -211,12 +220,12 @@ fn bad_values_change_nothing_and_are_reported_once() {
         let layer = json!({ "shuffle_sharding": {
             "total_hosts": bad, "customer": { "a": { "shard_size": 3 } }, "default_shard_size": count,
         }});
-        xds.set_runtime("runtime", &layer).unwrap();
+        xds.set_runtime("runtime", &layer);
         // The valid values of the same update apply; a shard size above the number of hosts is clamped.
         wait_for(&clients, "b", &format!("{}/10", u64::min(count, 10)));
         assert_eq!(config_of(&clients[0], "a"), "3/10", "{bad}");
         // The same values again: the filter does not report them again.
-        xds.set_runtime("runtime", &layer).unwrap();
+        xds.set_runtime("runtime", &layer);
         eventually(SOON, || match stat(&env, "updates") {
             updates if updates == 1 + 2 * count => Ok(()),
             updates => Err(format!("{updates} updates")),
@@ -226,18 +235,19 @@ fn bad_values_change_nothing_and_are_reported_once() {
     assert_eq!(stat(&env, "invalid"), bad.len() as u64);
     assert_eq!(env.envoy.log().matches("shuffle_sharding.total_hosts = -1.").count(), 0);
     assert_eq!(env.envoy.log().matches("total_hosts = -1 is invalid").count(), 1);
-    xds.set_runtime("runtime", &values(4, &[("a", 99)])).unwrap();
+    xds.set_runtime("runtime", &values(4, &[("a", 99)]));
     wait_for(&clients, "a", "4/4");
-    assert_eq!(xds.nacks(RUNTIME), [""; 0], "a message with a valid encoding is accepted");
+    assert_eq!(xds.nacks(Kind::Runtime), [""; 0], "a message with a valid encoding is accepted");
 }
 
 #[test]
 fn invalid_messages_get_a_nack_with_the_reason() {
     let xds = Xds::start().unwrap();
-    xds.set_runtime("runtime", &values(10, &[])).unwrap();
+    xds.set_runtime("runtime", &values(10, &[]));
     let env = rtds_env(&xds, 2).start().unwrap();
     let clients = clients(&env);
     wait_for(&clients, "a", "2/10");
+    const RUNTIME: &str = Kind::Runtime.type_url();
     let any = |type_url: &str, value: &[u8]| Any { type_url: type_url.to_owned(), value: value.to_vec() };
     let response = |type_url: &str, resources: Vec<Any>| DiscoveryResponse {
         version_info: "bad".to_owned(),
@@ -265,29 +275,29 @@ fn invalid_messages_get_a_nack_with_the_reason() {
         (response(RUNTIME, vec![runtime(&vec![0xff; 10 << 20])]), "a resource cannot be decoded"),
     ];
     for (count, (message, reason)) in (1..).zip(cases) {
-        xds.push_raw(RUNTIME, &message);
-        eventually(SOON, || match xds.nacks(RUNTIME) {
+        xds.push_raw(Kind::Runtime, &message);
+        eventually(SOON, || match xds.nacks(Kind::Runtime) {
             nacks if nacks.len() == count => Ok(()),
             nacks => Err(format!("{nacks:?}")),
         })
         .unwrap();
-        assert!(xds.nacks(RUNTIME)[count - 1].contains(reason), "{:?}", xds.nacks(RUNTIME));
-        let last = xds.requests(RUNTIME).pop().unwrap();
+        assert!(xds.nacks(Kind::Runtime)[count - 1].contains(reason), "{:?}", xds.nacks(Kind::Runtime));
+        let last = xds.requests(Kind::Runtime).pop().unwrap();
         assert_eq!(last.version, "1", "the version in use, not the rejected one");
     }
-    xds.push_garbage(RUNTIME, b"\xff\xff garbage");
-    eventually(SOON, || match xds.nacks(RUNTIME).last() {
+    xds.push_garbage(Kind::Runtime, b"\xff\xff garbage");
+    eventually(SOON, || match xds.nacks(Kind::Runtime).last() {
         Some(reason) if reason.contains("is not a DiscoveryResponse") => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .unwrap();
     // An empty response is valid, and changes nothing.
-    xds.push_raw(RUNTIME, &response(RUNTIME, vec![]));
-    xds.push_raw(RUNTIME, &response(RUNTIME, vec![runtime(b"\x0a\x05other")]));
+    xds.push_raw(Kind::Runtime, &response(RUNTIME, vec![]));
+    xds.push_raw(Kind::Runtime, &response(RUNTIME, vec![runtime(b"\x0a\x05other")]));
     assert_eq!(config_of(&clients[0], "a"), "2/10");
-    xds.set_runtime("runtime", &values(11, &[])).unwrap();
+    xds.set_runtime("runtime", &values(11, &[]));
     wait_for(&clients, "a", "2/11");
-    assert_eq!(xds.streams_ever(RUNTIME), 1, "the stream survived all of it");
+    assert_eq!(xds.streams_ever(Kind::Runtime), 1, "the stream survived all of it");
     assert_eq!(stat(&env, "invalid"), 7);
 }
 
@@ -332,7 +342,7 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
     let quiet = longest_request(&env, || std::thread::sleep(Duration::from_millis(500)));
     let mut taken = Duration::ZERO;
     let stalled = longest_request(&env, || {
-        let pushed = xds.set_runtime("runtime", &Value::Object(layer)).unwrap();
+        let pushed = xds.set_runtime("runtime", &Value::Object(layer));
         for number in [0_usize, 1, 5, 6, 7, 50_000, 99_999] {
             wait_for(&clients, &format!("customer-{number}"), &format!("{}/20", 1 + number % 7));
         }
@@ -350,7 +360,7 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
     let mut times: Vec<Duration> = (0..100)
         .map(|number| {
             let total = 9 + number % 2;
-            let pushed = xds.set_runtime("runtime", &values(total, &[])).unwrap();
+            let pushed = xds.set_runtime("runtime", &values(total, &[]));
             wait_for(&clients, "a", &format!("2/{total}"));
             pushed.at.elapsed()
         })
@@ -362,7 +372,7 @@ fn a_hundred_thousand_overrides_and_a_hundred_pushes() {
 #[test]
 fn a_crashed_vm_restarts_and_subscribes_again() {
     let xds = Xds::start().unwrap();
-    xds.set_runtime("runtime", &values(10, &[])).unwrap();
+    xds.set_runtime("runtime", &values(10, &[]));
     let env = rtds_env(&xds, 2).edit(crashing_module).start().unwrap();
     let clients = clients(&env);
     wait_for(&clients, "a", "2/10");
@@ -372,7 +382,7 @@ fn a_crashed_vm_restarts_and_subscribes_again() {
             let headers = [("x-customer-id", "a"), ("x-provoke-trap", "1")];
             assert_eq!(client.request("GET", "/", &headers, b"").unwrap().status, 503);
         }
-        xds.set_runtime("runtime", &values(total, &[])).unwrap();
+        xds.set_runtime("runtime", &values(total, &[]));
         for client in &clients {
             eventually(SOON, || {
                 let response = client.request("GET", "/", &[("x-customer-id", "a")], b"").unwrap();
@@ -386,7 +396,7 @@ fn a_crashed_vm_restarts_and_subscribes_again() {
             .unwrap();
         }
     }
-    eventually(SOON, || match xds.streams(RUNTIME) {
+    eventually(SOON, || match xds.streams(Kind::Runtime) {
         1 => Ok(()),
         other => Err(format!("{other} streams")),
     })
@@ -396,7 +406,7 @@ fn a_crashed_vm_restarts_and_subscribes_again() {
 #[test]
 fn a_new_configuration_takes_over_and_the_old_one_stops_its_calls() {
     let xds = Xds::start().unwrap();
-    xds.set_runtime("runtime", &values(10, &[])).unwrap();
+    xds.set_runtime("runtime", &values(10, &[]));
     let wasm = paths::wasm();
     let push = |size: u32| {
         let config = json!({
@@ -405,14 +415,13 @@ fn a_new_configuration_takes_over_and_the_old_one_stops_its_calls() {
             "runtime": { "rtds": { "cluster": "xds_cluster" } },
             "response_headers": true,
         });
-        let filter = WasmFilter { vm_id: "pinroute", wasm: &wasm, config: &config.to_string() };
-        xds.set_extension_config("pinroute", &filter).unwrap();
+        xds.set_extension_config("pinroute", &wasm, &config);
     };
     push(1);
     let env = rtds_env(&xds, 2).edit(discovered).start().unwrap();
     let clients = clients(&env);
     let sized = json!({ "shuffle_sharding": { "total_hosts": 10 } });
-    xds.set_runtime("runtime", &sized).unwrap();
+    xds.set_runtime("runtime", &sized);
     wait_for(&clients, "a", "1/10");
     let (done, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -427,8 +436,8 @@ fn a_new_configuration_takes_over_and_the_old_one_stops_its_calls() {
         done.store(true, Ordering::Relaxed);
     });
     assert!(requests.load(Ordering::Relaxed) > 50);
-    assert!(xds.acked_version(EXTENSION_CONFIG).is_some());
-    eventually(SOON, || match xds.streams(RUNTIME) {
+    assert!(xds.acked_version(Kind::Extension).is_some());
+    eventually(SOON, || match xds.streams(Kind::Runtime) {
         1 => Ok(()),
         other => Err(format!("{other} streams")),
     })
@@ -436,7 +445,7 @@ fn a_new_configuration_takes_over_and_the_old_one_stops_its_calls() {
     // The contexts of old configurations have stopped their ticks and calls. The main thread may still use the last one.
     let (mut before, mut quiet) = (0, Instant::now());
     eventually(SOON, || {
-        let asked = xds.requests(RUNTIME).len();
+        let asked = xds.requests(Kind::Runtime).len();
         if asked != before {
             (before, quiet) = (asked, Instant::now());
         }

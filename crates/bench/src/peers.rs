@@ -76,7 +76,7 @@ impl<'b> Contest<'b> {
         let chains: Vec<Chain> = std::iter::once(bare().chain)
             .chain(variants.iter().map(|variant| variant.chain.clone()))
             .collect();
-        bench.xds.set_runtime(variants::RUNTIME, &variants::runtime())?;
+        bench.xds.set_runtime(variants::RUNTIME, &variants::runtime());
         let (rig, _) = bench.envoy(1, &chains)?;
         let live = variants.iter().filter(|variant| variant.chain.name.ends_with("-live")).count();
         wait_for_live(&rig, live as u64)?;

@@ -2,6 +2,7 @@
 //! (`sotw`, `delta`). `service` carries messages.
 
 mod delta;
+pub mod message;
 mod nodes;
 mod publish;
 mod service;
@@ -13,8 +14,8 @@ use envoy_types::pb::google::rpc::Status as Refusal;
 
 pub use nodes::{KindStatus, NodeStatus, Nodes};
 pub use publish::Publish;
-pub use service::Discovery;
-pub use snapshot::{Resource, Snapshot, Transport};
+pub use service::{Discovery, kind_of_method};
+pub use snapshot::{Resource, Resources, Snapshot, Transport};
 
 /// The kinds of resources, in the order in which an aggregated stream sends them: what others refer to comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +35,7 @@ impl Kind {
     pub const ALL: [Self; 4] = [Self::Cluster, Self::Endpoints, Self::Runtime, Self::Extension];
 
     /// The type URL of its resources.
-    pub fn type_url(self) -> &'static str {
+    pub const fn type_url(self) -> &'static str {
         match self {
             Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
             Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",

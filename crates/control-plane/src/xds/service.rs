@@ -72,6 +72,13 @@ impl Method {
     }
 }
 
+/// The kind of a method of a service that has one kind, by its path. `None` for the aggregated service, and for an unknown path.
+pub fn kind_of_method(path: &str) -> Option<Kind> {
+    match Method::of_path(path)? {
+        Method::Sotw(kind) | Method::Delta(kind) => kind,
+    }
+}
+
 impl Discovery {
     /// A server of these snapshots, whose streams end when `stop` is true.
     pub fn new(

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,8 +11,7 @@ use tonic::codegen::tokio_stream::StreamExt;
 use tonic::codegen::tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
-use super::service::Discovery;
-use super::state::State;
+use super::wire::Tapped;
 use crate::poll::eventually;
 
 /// Connections that may wait to be accepted.
@@ -30,9 +28,9 @@ pub(super) struct Port {
 }
 
 /// What to do with connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum Manner {
-    Serve,
+    Serve(Tapped),
     CloseAtOnce,
 }
 
@@ -43,7 +41,7 @@ impl Port {
     }
 
     /// Listens as long as the returned value lives. Dropping it resets all connections.
-    pub(super) fn listen(&self, manner: Manner, state: &Arc<Mutex<State>>) -> Result<Runtime> {
+    pub(super) fn listen(&self, manner: Manner) -> Result<Runtime> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("xds")
@@ -55,12 +53,11 @@ impl Port {
             eventually(BIND_DEADLINE, || listen().map_err(|error| format!("{}: {error}", self.addr)))?
         };
         match manner {
-            Manner::Serve => {
+            Manner::Serve(server) => {
                 // Fails only if the client has already closed the connection.
                 let connections = TcpListenerStream::new(listener)
                     .filter_map(|connection| connection.and_then(prepared).ok().map(Ok::<_, io::Error>));
-                let discovery = Discovery { state: Arc::clone(state) };
-                drop(runtime.spawn(Server::builder().serve_with_incoming(discovery, connections)));
+                drop(runtime.spawn(Server::builder().serve_with_incoming(server, connections)));
             }
             Manner::CloseAtOnce => drop(runtime.spawn(async move {
                 loop {
