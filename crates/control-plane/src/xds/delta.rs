@@ -78,9 +78,10 @@ impl Delta {
         for name in &request.resource_names_unsubscribe {
             if name == WILDCARD {
                 subscription.wildcard = false;
-            } else {
-                subscription.names.remove(name);
+            } else if subscription.names.remove(name) {
                 absent.remove(name);
+                // The client has dropped what it had by this name. If the wildcard includes it, it has to be told again.
+                known.insert(name.clone(), String::new());
             }
         }
         if is_first {

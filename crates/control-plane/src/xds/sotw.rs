@@ -47,13 +47,15 @@ impl State {
         is_more
     }
 
-    /// The version of what the subscription includes.
+    /// The version of what the subscription includes. The usual subscriptions have plain numbers: all clusters, or one resource of
+    /// another kind. Others must not share them, as a client may come back with another subscription.
     fn version(&self, kind: Kind, snapshot: &Snapshot, resources: &BTreeMap<String, Resource>) -> String {
         if self.subscription.wildcard {
-            return snapshot.changed(kind).to_string();
+            let changed = snapshot.changed(kind);
+            return if kind == Kind::Cluster { changed.to_string() } else { format!("{changed}*") };
         }
         let last = resources.values().map(|resource| resource.revision).max().unwrap_or_default();
-        if resources.len() < 2 {
+        if resources.len() < 2 && kind != Kind::Cluster {
             return last.to_string();
         }
         // Another subset may have the same last commit.
@@ -100,7 +102,8 @@ impl Sotw {
                 // The client has all of it from an earlier stream.
                 state.sent = resources;
             } else {
-                let is_awaited = is_first && state.subscription.wildcard;
+                // A cluster that a client has from an earlier stream may be gone, which only a list without it can say.
+                let is_awaited = is_first && (state.subscription.wildcard || kind == Kind::Cluster);
                 responses.extend(self.respond(kind, resources, version, is_awaited));
             }
         }

@@ -197,6 +197,28 @@ fn sotw_clusters_come_in_full_and_no_names_mean_all() {
 }
 
 #[test]
+fn sotw_a_cluster_that_has_gone_while_a_client_was_away_is_missing_in_a_list() {
+    let mut client = Client::new(Some(C), C);
+    client.version = "5".to_owned();
+    assert_eq!(client.names(&["a"], &snapshot(&[], &[(C, 7)])).len(), 1);
+    let mut back = Client::new(Some(C), C);
+    back.version = "5".to_owned();
+    assert_eq!(back.names(&[], &snapshot(&[], &[(C, 7)])), ["7: "]);
+}
+
+#[test]
+fn sotw_all_resources_and_one_of_them_have_different_versions() {
+    let all = snapshot(&[(C, "a", 1), (C, "b", 5), (E, "a", 1), (E, "b", 5)], &[]);
+    for kind in [C, E] {
+        let one = Client::new(Some(kind), kind).names(&["b"], &all);
+        let mut client = Client::new(Some(kind), kind);
+        one[0].split(':').next().unwrap().clone_into(&mut client.version);
+        let response = client.names(&["*"], &all);
+        assert!(response[0].ends_with(": a@1 b@5"), "{kind:?}: {response:?}");
+    }
+}
+
+#[test]
 fn sotw_a_missing_resource_is_waited_for_except_a_runtime_layer() {
     let empty = snapshot(&[], &[]);
     for kind in [E, X] {
@@ -306,6 +328,18 @@ fn delta_only_changes_are_sent() {
     assert_eq!(delta_shown(&stream.on_snapshot(&third)), ["c@4"], "b is not wanted any more");
     assert_eq!(ask(&mut stream, E, "+b", &third), ["b@4"]);
     assert_eq!(ask(&mut stream, E, "+b", &third), ["b@4"], "who asks again wants it again");
+}
+
+#[test]
+fn delta_a_name_that_is_given_up_is_told_again_if_the_wildcard_includes_it() {
+    let mut stream = Delta::new(Some(C));
+    let all = snapshot(&[(C, "a", 1), (C, "b", 2)], &[]);
+    assert_eq!(ask(&mut stream, C, "+* +a +gone", &all), ["a@1 b@2", "-gone"]);
+    assert_eq!(ask(&mut stream, C, "-a", &all), ["a@1"]);
+    assert_eq!(ask(&mut stream, C, "-gone", &all), ["-gone"]);
+    assert_eq!(ask(&mut stream, C, "-b", &all), [""; 0], "it was never named");
+    assert_eq!(ask(&mut stream, C, "+a -*", &all), ["a@1"]);
+    assert_eq!(ask(&mut stream, C, "-a", &all), [""; 0]);
 }
 
 #[test]
