@@ -240,6 +240,8 @@ impl<M: Machine> Stream<M> {
     /// Until the client leaves, breaks the protocol, or the server stops.
     async fn serve(mut self, mut requests: Streaming<M::Request>, out: Out<M>) {
         let (mut snapshots, mut stop) = (self.server.snapshots.clone(), self.server.stop.clone());
+        // A request is answered from what the stream has seen: a newer snapshot comes in the order of the kinds.
+        let mut snapshot = Arc::clone(&snapshots.borrow_and_update());
         loop {
             tokio::select! {
                 () = async { drop(stop.wait_for(|stop| *stop).await) } => {
@@ -248,7 +250,6 @@ impl<M: Machine> Stream<M> {
                 }
                 request = requests.message() => {
                     let Ok(Some(request)) = request else { return };
-                    let snapshot = Arc::clone(&snapshots.borrow());
                     if self.on_request(&request, &snapshot, &out).await.is_none() {
                         return;
                     }
@@ -257,7 +258,7 @@ impl<M: Machine> Stream<M> {
                     if changed.is_err() {
                         return;
                     }
-                    let snapshot = Arc::clone(&snapshots.borrow_and_update());
+                    snapshot = Arc::clone(&snapshots.borrow_and_update());
                     let responses = self.machine.on_snapshot(&snapshot);
                     if self.send(responses, snapshot.at, &out).await.is_none() {
                         return;
