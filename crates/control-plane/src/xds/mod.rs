@@ -118,4 +118,6 @@ fn verdict(kind: Kind, error: Option<&Refusal>) -> Verdict {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
