@@ -9,7 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use thiserror::Error;
+use tokio::time::MissedTickBehavior;
 
 use crate::plane::{Author, Plane};
 
@@ -22,6 +26,8 @@ pub enum Source {
         name: String,
         /// The port of each host.
         port: u16,
+        /// The name server to ask; `None` asks those of the machine.
+        server: Option<SocketAddr>,
     },
     /// A file with one `IP:port` on each line; empty lines and those that begin with `#` count for nothing.
     File(PathBuf),
@@ -41,7 +47,10 @@ impl FromStr for Source {
             Some(("dns", rest)) => {
                 let (name, port) = rest.rsplit_once(':').ok_or(NoSource)?;
                 let port = port.parse().ok().filter(|port| *port > 0).ok_or(NoSource)?;
-                if name.is_empty() { Err(NoSource) } else { Ok(Self::Dns { name: name.to_owned(), port }) }
+                if name.is_empty() {
+                    return Err(NoSource);
+                }
+                Ok(Self::Dns { name: name.to_owned(), port, server: None })
             }
             _ => Err(NoSource),
         }
@@ -51,7 +60,7 @@ impl FromStr for Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns { name, port } => write!(f, "dns:{name}:{port}"),
+            Self::Dns { name, port, .. } => write!(f, "dns:{name}:{port}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
         }
     }
@@ -100,6 +109,8 @@ impl Discovery {
     pub async fn follow(self, plane: Arc<Plane>) {
         let (mut last, mut seen, mut failure) = (BTreeSet::new(), 0, None);
         let mut ticks = tokio::time::interval(self.interval);
+        // After a slow answer, the next two would come at once, and a list that was seen twice would say nothing.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let hosts = match self.source.hosts().await {
@@ -143,12 +154,10 @@ impl Source {
     /// [`DiscoveryError`]
     pub async fn hosts(&self) -> Result<BTreeSet<SocketAddr>, DiscoveryError> {
         let hosts = match self {
-            Self::Dns { name, port } => {
+            Self::Dns { name, port, server } => {
                 let failed = |error: &dyn fmt::Display| DiscoveryError::Dns(format!("{name}: {error}"));
                 // Made anew each time: the name servers of a machine change too, and nothing is cached.
-                let resolver = TokioResolver::builder_tokio()
-                    .and_then(|builder| builder.build())
-                    .map_err(|error| failed(&error))?;
+                let resolver = resolver(*server).map_err(|error| failed(&error))?;
                 let addresses = resolver.lookup_ip(name.as_str()).await.map_err(|error| failed(&error))?;
                 addresses.iter().map(|address| SocketAddr::new(address, *port)).collect()
             }
@@ -156,6 +165,14 @@ impl Source {
         };
         if hosts.is_empty() { Err(DiscoveryError::None) } else { Ok(hosts) }
     }
+}
+
+fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
+    let Some(server) = server else { return TokioResolver::builder_tokio()?.build() };
+    let mut config = NameServerConfig::udp_and_tcp(server.ip());
+    config.connections.iter_mut().for_each(|connection| connection.port = server.port());
+    let config = ResolverConfig::from_name_servers(vec![config]);
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build()
 }
 
 fn of_lines(text: &str) -> Result<BTreeSet<SocketAddr>, DiscoveryError> {
@@ -174,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_source_is_a_name_or_a_file() {
-        let dns = Source::Dns { name: "server.ns.svc".to_owned(), port: 8081 };
+        let dns = Source::Dns { name: "server.ns.svc".to_owned(), port: 8081, server: None };
         assert_eq!("dns:server.ns.svc:8081".parse(), Ok(dns.clone()));
         assert_eq!("file:/a:b".parse(), Ok(Source::File("/a:b".into())));
         assert_eq!(dns.to_string().parse(), Ok(dns));
