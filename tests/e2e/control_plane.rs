@@ -1,6 +1,8 @@
 //! The control plane against a real Envoy: in all four forms of the protocol, refused, killed, and in time.
 
+use crate::shuffle::answer_directly;
 use pinroute_testkit::control_plane::ControlPlane;
+use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::envoy::{Envoy, EnvoyOptions};
 use pinroute_testkit::eventually;
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
@@ -244,6 +246,36 @@ fn a_refused_update_is_shown_and_not_repeated_until_it_is_mended() {
         let nodes = plane.api().get("/v1/nodes").unwrap().text();
         assert!(!nodes.contains("pinroute.wasm"), "{nodes}");
     }
+}
+
+#[test]
+fn the_demo_shows_its_time_line_with_the_shipped_configuration() {
+    // 30 s become 6 s: Envoy has to be there before the first step is over.
+    let plane = ControlPlane::start(&["--demo", "--demo-speed", "5"]).unwrap();
+    let env = TestEnv::builder("shuffle-shard-rtds.yaml")
+        .replicas(1)
+        .address(("control-plane", 18000), plane.xds())
+        .edit(answer_directly)
+        .start()
+        .unwrap();
+    let client = env.client();
+    let mut seen = [("customer-A", Vec::new()), ("customer-B", Vec::new())];
+    let line = [vec!["2/8", "3/12"], vec!["2/8", "2/12", "4/12"]];
+    eventually(SOON, || {
+        for (customer, all) in &mut seen {
+            let now = numbers(&client, customer);
+            if all.last() != Some(&now) {
+                all.push(now);
+            }
+        }
+        let is_over = seen
+            .iter()
+            .zip(&line)
+            .all(|((_, all), line)| all.last().map(String::as_str) == line.last().copied());
+        if is_over { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .unwrap();
+    assert_eq!(seen.map(|(_, all)| all), line);
 }
 
 fn copy(from: &Path, to: &Path) {
