@@ -41,6 +41,11 @@ impl Figure {
     }
 }
 
+/// The value below which this share of some values lies.
+pub fn quantile_of(values: &[f64], share: f64) -> f64 {
+    quantile(&sorted(values.iter().copied()), share)
+}
+
 /// In order, without those that are not finite.
 fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();

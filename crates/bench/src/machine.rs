@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use procfs::process::{Process, Task};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
+use std::time::Duration;
 use std::{fs, io, thread};
 
 /// The name of Envoy's only worker thread.
@@ -73,6 +74,12 @@ impl Worker {
 /// The memory of a process that is resident, in bytes.
 pub fn resident(process: u32) -> Result<u64> {
     Ok(proc(process)?.status()?.vmrss.context("no VmRSS")? * 1024)
+}
+
+/// The processor time that a process has used, user and system, those threads included that have ended. In steps of 10 ms.
+pub fn used(process: u32) -> Result<Duration> {
+    let stat = proc(process)?.stat()?;
+    Ok(Duration::from_secs_f64((stat.utime + stat.stime) as f64 / procfs::ticks_per_second().max(1) as f64))
 }
 
 fn proc(process: u32) -> Result<Process> {

@@ -1,12 +1,14 @@
 //! The benchmark: pinroute, its Lua peers and an empty filter side by side in one Envoy with one worker.
 //!
 //! [`peers`] compares them, [`growth`] measures how costs grow, [`resources`] measures start-up and memory, and
-//! [`report`] writes the results. [`compare`] compares two builds of the module. The main figure is the processor time
+//! [`report`] writes the results. [`compare`] compares two builds of the module. [`control_plane`] measures the control
+//! plane instead. The main figure is the processor time
 //! of Envoy's worker thread for a request, above that of a chain without a filter just before and after: it depends
 //! less than latency on what else the machine does.
 
 mod chain;
 mod compare;
+mod control_plane;
 mod figure;
 mod goals;
 mod growth;
@@ -23,6 +25,7 @@ mod variants;
 
 use anyhow::Result;
 use clap::Parser;
+use control_plane::Size;
 use peers::Contest;
 use pinroute_testkit::paths::project_root;
 use report::Report;
@@ -60,6 +63,9 @@ struct Options {
     /// Only send ten million keys through each cache, and print Envoy's memory: a quarter of an hour
     #[arg(long, conflicts_with_all = ["publish", "out", "only", "compare", "load"])]
     soak: bool,
+    /// Only measure the control plane, and print a table: a minute or two. With --smoke only a check that it works
+    #[arg(long, conflicts_with_all = ["quick", "publish", "out", "only", "compare", "load", "soak"])]
+    control_plane: bool,
 }
 
 fn main() -> ExitCode {
@@ -81,7 +87,11 @@ fn run(options: &Options) -> Result<()> {
     };
     let start = Instant::now();
     let progress = |line: &str| println!("{:5.0} s  {line}", start.elapsed().as_secs_f64());
-    if let Some(chain) = &options.load {
+    if options.control_plane {
+        let size = if options.smoke { Size::smoke() } else { Size::full() };
+        println!("\n{}", control_plane::measure(size, &progress)?);
+        Ok(())
+    } else if let Some(chain) = &options.load {
         peers::load(&Bench::start()?, &scale, chain)
     } else if options.soak {
         soak::soak(&Bench::start()?, &progress)
@@ -124,9 +134,15 @@ mod tests {
         let quick = parse("bench --quick --out x --publish").unwrap();
         assert_eq!((quick.quick, quick.out, quick.publish), (true, Some(PathBuf::from("x")), true));
         assert_eq!(parse("bench --compare old.wasm --only a,b").unwrap().only, ["a", "b"]);
-        for wrong in
-            ["--only", "--out", "--fast", "--quick --smoke", "--soak --publish", "--compare x --out y"]
-        {
+        for wrong in [
+            "--only",
+            "--out",
+            "--fast",
+            "--quick --smoke",
+            "--soak --publish",
+            "--compare x --out y",
+            "--control-plane --soak",
+        ] {
             assert!(parse(&format!("bench {wrong}")).is_err(), "{wrong}");
         }
     }

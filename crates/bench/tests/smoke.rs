@@ -27,3 +27,12 @@ fn everything_is_measured_and_written() {
         assert!(read(plot).ends_with("</svg>\n") && !read(plot).contains("NaN"), "{plot}");
     }
 }
+
+#[test]
+fn the_control_plane_is_measured() {
+    let bench = env!("CARGO_BIN_EXE_pinroute-bench");
+    let output = Command::new(bench).args(["--control-plane", "--smoke"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("one update to 10 Envoys") && !said.contains("NaN"), "{said}");
+}
