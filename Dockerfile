@@ -18,12 +18,15 @@ RUN set -eu; \
     cargo build --release --locked --target "$musl" -p pinroute-cli; \
     make wasm; \
     install -D -m 0755 "target/$musl/release/pinroute" /out/pinroute; \
-    install -D -m 0644 dist/pinroute.wasm /out/pinroute.wasm
+    install -D -m 0644 dist/pinroute.wasm /out/pinroute.wasm; \
+    install -d /out/data
 
 # The binary is static: the image holds nothing else.
 FROM scratch AS pinroute
 COPY --from=build /out/pinroute /pinroute
-EXPOSE 8081
+# For the store of the control plane: a new volume takes over the owner of the folder that it covers.
+COPY --from=build --chown=65532:65532 /out/data /data
+EXPOSE 8081 18000 18001
 # A number, because there is no /etc/passwd, and because Kubernetes' runAsNonRoot accepts only a number.
 USER 65532:65532
 ENTRYPOINT ["/pinroute"]

@@ -104,6 +104,10 @@ pub struct Arguments {
     #[arg(long, env = "PINROUTE_DEMO_SPEED", value_name = "FACTOR", default_value = "1", value_parser = speed)]
     demo_speed: f64,
 
+    /// Start nothing: exit with 0 if the control plane whose API is at --api is ready, with 1 if not.
+    #[arg(long)]
+    health: bool,
+
     #[command(flatten)]
     log: logging::Options,
 }
@@ -117,8 +121,11 @@ enum Carrier {
 }
 
 impl Arguments {
-    /// Runs the control plane.
+    /// Runs the control plane, or checks the one that runs.
     pub fn run(self) -> Result<()> {
+        if self.health {
+            return Ok(pinroute_server::check_health(self.api, "/readyz")?);
+        }
         self.log.install()?;
         let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
         Ok(runtime.block_on(pinroute_control_plane::run(self.options()))?)

@@ -79,7 +79,7 @@ impl Arguments {
     /// Runs the server, or checks the one that runs.
     pub fn run(self) -> Result<()> {
         if self.health {
-            return Ok(pinroute_server::check_health(self.address())?);
+            return Ok(pinroute_server::check_health(self.address(), "/health")?);
         }
         // First, as the options may have something to warn of.
         self.log.install()?;

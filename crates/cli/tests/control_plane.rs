@@ -163,6 +163,25 @@ mod tests {
     }
 
     #[test]
+    fn health_is_that_of_the_control_plane_on_this_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        let plane = ControlPlane::start(folder.path(), &[]);
+        let port = plane.api.port();
+        // A wildcard stands for loopback, and needs no token to ask.
+        for api in [format!("--api=127.0.0.1:{port}"), format!("--api=0.0.0.0:{port}")] {
+            let output = finish(&[&api, "--health"]);
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+        }
+        drop(plane);
+        let output = finish(&[&format!("--api=127.0.0.1:{port}"), "--health"]);
+        assert_eq!(output.status.code(), Some(1));
+        let error = text(&output.stderr);
+        let expected = format!("pinroute: no response from http://127.0.0.1:{port}/readyz: ");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+
+    #[test]
     fn a_token_by_variable_opens_other_addresses() {
         let folder = tempfile::tempdir().unwrap();
         let mut child = command(&["--xds=127.0.0.1:0", "--api=0.0.0.0:0", "--log-format=json", "--data"])

@@ -28,21 +28,21 @@ pub enum Error {
 #[non_exhaustive]
 pub enum HealthError {
     /// Port 0 stands for a free port, so nothing can be asked there.
-    #[error("cannot check the server's health without its port: PORT is 0")]
+    #[error("cannot check the server's health without its port: it is 0")]
     NoPort,
     /// No complete response came in time.
-    #[error("no response from http://{address}/health")]
+    #[error("no response from {url}")]
     NoResponse {
-        /// The address asked.
-        address: SocketAddr,
+        /// What was asked for.
+        url: String,
         /// The reason.
         source: Box<ureq::Error>,
     },
     /// The response was another one than 200 `ok`.
-    #[error("http://{address}/health responded with status {status}: {body:?}")]
+    #[error("{url} responded with status {status}: {body:?}")]
     Unhealthy {
-        /// The address asked.
-        address: SocketAddr,
+        /// What was asked for.
+        url: String,
         /// The response's status.
         status: u16,
         /// The beginning of the response's body.

@@ -12,17 +12,18 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// A body that says more than this is not `ok`.
 const BODY_LIMIT: u64 = 1024;
 
-/// Checks that the server which listens on `address` answers `/health` with 200 `ok`, within 2 s. A wildcard
+/// Checks that the server which listens on `address` answers this path with 200 `ok`, within 2 s. A wildcard
 /// address stands for loopback.
 ///
 /// # Errors
 /// If it does not.
-pub fn check_health(address: SocketAddr) -> Result<(), HealthError> {
+pub fn check_health(address: SocketAddr, path: &str) -> Result<(), HealthError> {
     let address = SocketAddr::new(reachable(address.ip()), address.port());
     if address.port() == 0 {
         return Err(HealthError::NoPort);
     }
-    let no_response = |error| HealthError::NoResponse { address, source: Box::new(error) };
+    let url = format!("http://{address}{path}");
+    let no_response = |error| HealthError::NoResponse { url: url.clone(), source: Box::new(error) };
     let config = Agent::config_builder()
         .proxy(None)
         .http_status_as_error(false)
@@ -30,12 +31,11 @@ pub fn check_health(address: SocketAddr) -> Result<(), HealthError> {
         .max_redirects_will_error(false)
         .timeout_global(Some(LIMIT))
         .build();
-    let url = format!("http://{address}/health");
     let mut response = config.new_agent().get(&url).call().map_err(no_response)?;
     let body = response.body_mut().with_config().limit(BODY_LIMIT).read_to_string().map_err(no_response)?;
     match (response.status().as_u16(), body.trim()) {
         (200, "ok") => Ok(()),
-        (status, _) => Err(HealthError::Unhealthy { address, status, body }),
+        (status, _) => Err(HealthError::Unhealthy { url, status, body }),
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn only_200_ok_is_healthy() {
-        check_health(respond("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")).unwrap();
+        check_health(respond("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), "/health").unwrap();
         for (response, expected) in [
             (
                 "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nbad",
@@ -84,7 +84,7 @@ mod tests {
             ("HTTP/1.1 302 x\r\nlocation: /\r\ncontent-length: 0\r\n\r\n", "status 302: \"\""),
             ("nonsense\r\n\r\n", "no response from http://127.0.0.1:"),
         ] {
-            let error = check_health(respond(response)).unwrap_err().to_string();
+            let error = check_health(respond(response), "/health").unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_server_that_does_not_respond_is_given_up() {
         let start = Instant::now();
-        let error = check_health(respond("")).unwrap_err();
+        let error = check_health(respond(""), "/health").unwrap_err();
         assert!(matches!(error, HealthError::NoResponse { .. }), "{error}");
         assert!(start.elapsed() < LIMIT * 2);
     }
@@ -102,6 +102,6 @@ mod tests {
         for (bind, reached) in [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.1.2.3", "10.1.2.3")] {
             assert_eq!(reachable(bind.parse().unwrap()), reached.parse::<IpAddr>().unwrap());
         }
-        assert!(matches!(check_health("0.0.0.0:0".parse().unwrap()), Err(HealthError::NoPort)));
+        assert!(matches!(check_health("0.0.0.0:0".parse().unwrap(), "/health"), Err(HealthError::NoPort)));
     }
 }
