@@ -45,7 +45,7 @@ prove: wasm ## what takes long: random requests, xDS streams and API calls by th
 	$(CARGO) build --locked --release --package pinroute-cli --package pinroute-bench
 	target/release/pinroute-bench --soak
 
-bench: wasm empty-filter ## the benchmark, peers side by side in one run, into bench/results/; BENCH=--quick for a look
+bench: wasm empty-filter ## the benchmark, peers side by side in one run, into bench/results/; BENCH=--quick for a look, BENCH=--control-plane for the control plane
 	$(CARGO) build --locked --release --package pinroute-cli --package pinroute-bench
 	@exec target/release/pinroute-bench $(BENCH)
 

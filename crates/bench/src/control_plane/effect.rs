@@ -13,7 +13,7 @@ use super::{Row, spread};
 
 /// For one change.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The first change also waits for the filter's first connection.
+/// The number of hosts, as many as the shipped configuration has.
 const HOSTS: u32 = 12;
 
 /// A real Envoy with the shipped configuration, whose route responds by itself.

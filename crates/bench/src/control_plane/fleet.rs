@@ -121,7 +121,7 @@ pub fn measure(envoys: usize) -> Result<Vec<Row>> {
         (format!("one update to {envoys} Envoys, until the last has it"), spread(&last)),
         (
             "processor time of the control plane for such an update".to_owned(),
-            format!("{:.0} ms", after.since(before, CHANGES as usize)),
+            format!("{:.1} ms", after.since(before, CHANGES as usize)),
         ),
         (
             format!("memory of the control plane: idle, with {envoys} Envoys, after {} updates", CHANGES + 1),

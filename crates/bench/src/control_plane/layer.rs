@@ -68,7 +68,7 @@ pub fn measure(overrides: usize, changes: usize) -> Result<Vec<Row>> {
         (format!("{of} until a request through an Envoy shows it"), shown),
         (
             format!("{of} processor time of the control plane, and of Envoy"),
-            format!("{:.0} ms and {:.0} ms", cpu(0), cpu(1)),
+            format!("{:.1} ms and {:.1} ms", cpu(0), cpu(1)),
         ),
         (format!("memory of the control plane: without them, with them, after {changes} changes"), memory(0)),
         (format!("memory of Envoy: without them, with them, after {changes} changes"), memory(1)),
