@@ -40,7 +40,7 @@ format:
 
 prove: wasm ## what takes long: random requests, xDS streams and API calls by the million, and ten million keys through each cache with a bound on Envoy's memory
 	PROPTEST_CASES=2000000 $(CARGO) test --package pinroute-core --test routing hostile
-	PROPTEST_CASES=500000 $(CARGO) test --package pinroute-control-plane --lib properties
+	PROPTEST_CASES=200000 $(CARGO) test --package pinroute-control-plane --lib properties
 	PROPTEST_CASES=50000 $(CARGO) test --package pinroute-control-plane --test hostile_api --test hostile_xds
 	$(CARGO) build --locked --release --package pinroute-cli --package pinroute-bench
 	target/release/pinroute-bench --soak

@@ -71,6 +71,7 @@ impl Options {
             left_out: (self.numbers != Numbers::Rtds).then(|| self.total_hosts_key()),
             xds_cluster: self.xds_cluster.clone(),
             module: self.module.clone(),
+            store: 0,
         }
     }
 

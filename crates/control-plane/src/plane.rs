@@ -68,7 +68,8 @@ impl Plane {
     /// # Errors
     /// [`LoadError`]
     pub async fn load(prefix: String, store: Arc<dyn Store>, publish: Publish) -> Result<Self, LoadError> {
-        let Loaded { revision, records } = store.load().await?;
+        let Loaded { id, revision, records } = store.load().await?;
+        let publish = Publish { store: id, ..publish };
         let state = State::from_records(records, revision)?;
         let (snapshots, _) = watch::channel(Arc::new(publish.snapshot(&state, None)));
         Ok(Self { prefix, store, publish, state: RwLock::new(state), writer: Mutex::new(()), snapshots })

@@ -20,6 +20,7 @@ async fn plane(folder: &Path) -> Arc<Plane> {
         left_out: None,
         xds_cluster: "xds_cluster".to_owned(),
         module: "/etc/envoy/pinroute.wasm".into(),
+        store: 0,
     };
     let store = Arc::new(RedbStore::open(folder).unwrap());
     Arc::new(Plane::load("p".to_owned(), store, publish).await.unwrap())

@@ -61,13 +61,19 @@ fn frame(message: &[u8]) -> Vec<u8> {
 
 /// Sends this as the whole body of a stream; the status and the body of the answer.
 async fn call(channel: &Channel, method: &str, body: Vec<u8>) -> (u16, Bytes) {
-    let request = Request::post(format!("http://control-plane/{method}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(Body::new(Full::new(Bytes::from(body))))
-        .unwrap();
+    let request = || {
+        Request::post(format!("http://control-plane/{method}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(Body::new(Full::new(Bytes::from(body.clone()))))
+            .unwrap()
+    };
     let answered = async {
-        let response = channel.clone().oneshot(request).await.unwrap();
+        let response = match channel.clone().oneshot(request()).await {
+            Ok(response) => response,
+            // After many streams with errors, HTTP/2 gives up the connection. The next call makes another one.
+            Err(_) => channel.clone().oneshot(request()).await.unwrap(),
+        };
         let status = response.status().as_u16();
         // A stream that the server resets has no end of its body.
         let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();

@@ -6,7 +6,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use pinroute_control_plane::model::Record;
-    use pinroute_control_plane::store::{Change, Commit, HISTORY, RedbStore, Store, StoreError};
+    use pinroute_control_plane::store::{Change, Commit, HISTORY, Loaded, RedbStore, Store, StoreError};
 
     fn commit(expected: u64, records: &[(&str, Option<&str>)]) -> Commit {
         let record = |(name, content): &(&str, Option<&str>)| Record {
@@ -28,17 +28,20 @@ mod tests {
     async fn commits_are_there_after_it_is_opened_again() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("made/if/needed");
-        {
+        let id = {
             let store = open(&folder);
             let watch = store.watch();
-            assert_eq!(store.load().await.unwrap(), pinroute_control_plane::store::Loaded::default());
+            let Loaded { id, revision, records } = store.load().await.unwrap();
+            assert_eq!((revision, records), (0, Vec::new()));
+            assert_ne!(id, open(tempfile::tempdir().unwrap().path()).load().await.unwrap().id);
             assert_eq!(store.commit(commit(0, &[("a", Some("1")), ("b", Some("2"))])).await.unwrap(), 1);
             assert_eq!(store.commit(commit(1, &[("a", None), ("c", Some("3"))])).await.unwrap(), 2);
             assert_eq!(*watch.borrow(), 2);
-        }
+            id
+        };
         let store = open(&folder);
         let loaded = store.load().await.unwrap();
-        assert_eq!(loaded.revision, 2);
+        assert_eq!((loaded.id, loaded.revision), (id, 2));
         assert_eq!(loaded.records, [("b".to_owned(), b"2".to_vec()), ("c".to_owned(), b"3".to_vec())]);
         let changes = store.history(10).await.unwrap();
         assert_eq!(changes, [commit(1, &[]).change, commit(0, &[]).change]);

@@ -47,13 +47,23 @@ mod tests {
 
     impl Stream {
         async fn open(plane: &ControlPlane, node: &str) -> Self {
+            Self::reopen(plane, node, "").await
+        }
+
+        /// Of a client that has this version from an earlier stream.
+        async fn reopen(plane: &ControlPlane, node: &str, version: &str) -> Self {
             let channel =
                 Endpoint::from_shared(format!("http://{}", plane.xds)).unwrap().connect().await.unwrap();
             let mut grpc = Grpc::new(channel);
             grpc.ready().await.unwrap();
             let (requests, outgoing) = mpsc::channel(4);
             let node = Some(Node { id: node.to_owned(), cluster: "c".to_owned(), ..Node::default() });
-            let first = DiscoveryRequest { node, resource_names: names(), ..DiscoveryRequest::default() };
+            let first = DiscoveryRequest {
+                node,
+                resource_names: names(),
+                version_info: version.to_owned(),
+                ..DiscoveryRequest::default()
+            };
             requests.send(first).await.unwrap();
             let codec: ProstCodec<DiscoveryRequest, DiscoveryResponse> = ProstCodec::default();
             let path = PathAndQuery::from_static(RTDS);
@@ -127,8 +137,13 @@ mod tests {
         let bad = stream.next().await;
         stream.reply(&bad, &good.version_info, Some("not today")).await;
         let status = || get("/v1/nodes")["nodes"][0]["types"]["rtds"].clone();
-        until(|| status()["rejected"] == "2").await;
-        assert_eq!(status(), json!({ "sent": "2", "accepted": "1", "rejected": "2", "reason": "not today" }));
+        until(|| !status()["rejected"].is_null()).await;
+        let (good, bad) = (good.version_info, bad.version_info);
+        assert!(good.starts_with("1-") && bad.starts_with("2-"), "{good} {bad}");
+        assert_eq!(
+            status(),
+            json!({ "sent": bad, "accepted": good, "rejected": bad, "reason": "not today" })
+        );
         let node = &get("/v1/nodes")["nodes"][0];
         assert_eq!(
             (&node["id"], &node["cluster"], &node["streams"]),
@@ -168,6 +183,46 @@ mod tests {
         plane.stop().await;
         let end = stream.responses.message().await.unwrap_err();
         assert_eq!(end.code(), tonic::Code::Unavailable);
+    }
+
+    /// A layer with this number of hosts, made by the first commit.
+    async fn plane_with(options: Options, hosts: u32) -> ControlPlane {
+        let plane = ControlPlane::start(options).await.unwrap();
+        let body = format!(r#"{{"values": {{"shuffle_sharding.total_hosts": {hosts}}}}}"#);
+        let client = Client::new(plane.api);
+        let response = client.request("PUT", "/v1/runtime", &[], body.as_bytes()).unwrap();
+        assert_eq!(response.json().unwrap()["version"], 1);
+        plane
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_version_is_not_used_again_by_another_store_or_other_options() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let plane = plane_with(options(first.path(), None), 8).await;
+        let version = Stream::open(&plane, "envoy-1").await.next().await.version_info;
+        plane.stop().await;
+
+        // The store is lost, and what is set in the new one differs.
+        let plane = plane_with(options(second.path(), None), 9).await;
+        let other = Stream::reopen(&plane, "envoy-1", &version).await.next().await;
+        assert_eq!(number(&other, "total_hosts"), Some(9.0));
+        assert_ne!(other.version_info, version);
+        plane.stop().await;
+
+        // The old store with other options publishes another layer.
+        let by_cds = Options { numbers: Numbers::Cds, ..options(first.path(), None) };
+        let plane = ControlPlane::start(by_cds).await.unwrap();
+        let other = Stream::reopen(&plane, "envoy-1", &version).await.next().await;
+        assert_eq!(number(&other, "total_hosts"), None);
+        plane.stop().await;
+
+        // With the old options, an Envoy that has everything is sent nothing before the next change.
+        let plane = ControlPlane::start(options(first.path(), None)).await.unwrap();
+        let mut stream = Stream::reopen(&plane, "envoy-1", &version).await;
+        let body = br#"{"values": {"shuffle_sharding.total_hosts": 10}}"#;
+        Client::new(plane.api).request("PUT", "/v1/runtime", &[], body).unwrap();
+        assert_eq!(number(&stream.next().await, "total_hosts"), Some(10.0));
+        plane.stop().await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

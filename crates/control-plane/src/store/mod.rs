@@ -44,6 +44,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 /// What a store holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
+    /// Tells this store from every other: a random number.
+    pub id: u64,
     /// The number of the last commit; 0 if there is none.
     pub revision: u64,
     /// The records by their names.

@@ -18,6 +18,7 @@ const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records"
 const HISTORY_TABLE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("history");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const REVISION: &str = "revision";
+const ID: &str = "id";
 
 /// A store in one file of this process.
 #[derive(Debug)]
@@ -52,9 +53,14 @@ impl RedbStore {
         let transaction = database.begin_write().map_err(failed)?;
         transaction.open_table(RECORDS).map_err(failed)?;
         transaction.open_table(HISTORY_TABLE).map_err(failed)?;
-        transaction.open_table(META).map_err(failed)?;
+        {
+            let mut meta = transaction.open_table(META).map_err(failed)?;
+            if meta.get(ID).map_err(failed)?.is_none() {
+                meta.insert(ID, getrandom::u64().map_err(failed)?).map_err(failed)?;
+            }
+        }
         transaction.commit().map_err(failed)?;
-        let revision = revision(&database)?;
+        let revision = number(&database, REVISION)?;
         Ok(Self { database: Arc::new(database), revision: watch::channel(revision).0 })
     }
 
@@ -79,8 +85,8 @@ impl Store for RedbStore {
                 let (name, content) = record.map_err(failed)?;
                 records.push((name.value().to_owned(), content.value().to_vec()));
             }
-            let revision = revision(database)?;
-            Ok(Loaded { revision, records })
+            let (id, revision) = (number(database, ID)?, number(database, REVISION)?);
+            Ok(Loaded { id, revision, records })
         })
         .await
     }
@@ -152,10 +158,11 @@ fn write(database: &Database, commit: &Commit) -> Result<u64, StoreError> {
     Ok(revision)
 }
 
-fn revision(database: &Database) -> Result<u64, StoreError> {
+/// 0 if there is none.
+fn number(database: &Database, name: &str) -> Result<u64, StoreError> {
     let transaction = database.begin_read().map_err(failed)?;
     let meta = transaction.open_table(META).map_err(failed)?;
-    Ok(meta.get(REVISION).map_err(failed)?.map_or(0, |last| last.value()))
+    Ok(meta.get(name).map_err(failed)?.map_or(0, |number| number.value()))
 }
 
 fn failed(error: impl std::fmt::Display) -> StoreError {

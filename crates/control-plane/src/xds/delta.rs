@@ -122,7 +122,7 @@ impl Delta {
             return (None, None);
         };
         let resources = subscription.resources(kind, snapshot);
-        let version = |resource: &Resource| resource.revision.to_string();
+        let version = |resource: &Resource| snapshot.version(resource.revision);
         let is_new = |(name, resource): &(&String, &Resource)| known.get(*name) != Some(&version(resource));
         let updated: Vec<_> = resources
             .iter()
@@ -153,7 +153,7 @@ impl Delta {
                 absent.insert(name.clone());
             }
         }
-        let version = snapshot.changed(kind).to_string();
+        let version = snapshot.version(snapshot.changed(kind));
         let update = (!updated.is_empty() || is_awaited && removed.is_empty())
             .then(|| self.response(kind, version.clone(), updated, Vec::new()))
             .flatten();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use pinroute_core::hash::fnv1a_64;
 use serde_json::{Value as Json, json};
 
 use super::Kind;
@@ -21,6 +22,8 @@ pub struct Publish {
     pub xds_cluster: String,
     /// The module of the filter, as Envoys find it.
     pub module: PathBuf,
+    /// The id of the store.
+    pub store: u64,
 }
 
 impl Publish {
@@ -59,7 +62,14 @@ impl Publish {
             (Kind::Runtime, runtime),
             (Kind::Extension, extensions),
         ];
-        Snapshot::new(kinds.into(), empty_layer)
+        Snapshot::new(kinds.into(), empty_layer).of_origin(self.origin())
+    }
+
+    /// A hash of all that decides about a resource beside the commit: an Envoy with the same version has the same content.
+    fn origin(&self) -> u32 {
+        let text = format!("{self:?}{}", env!("CARGO_PKG_VERSION"));
+        let hash = fnv1a_64(text.as_bytes());
+        (hash ^ (hash >> 32)) as u32
     }
 
     fn runtime(&self, state: &State) -> Vec<u8> {

@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 const MAX_MESSAGE: usize = 64 << 20;
 
 /// How many responses may wait for a client that is slow to read. While they do, newer snapshots replace older ones.
-const WAITING: usize = 4;
+const WAITING: usize = 1;
 
 /// The services, each with its kind; the aggregated one has all kinds.
 const SERVICES: [(&str, &str, Option<Kind>); 5] = [
@@ -249,7 +249,14 @@ impl<M: Machine> Stream<M> {
                     return;
                 }
                 request = requests.message() => {
-                    let Ok(Some(request)) = request else { return };
+                    let request = match request {
+                        Ok(Some(request)) => request,
+                        Ok(None) => return,
+                        Err(status) => {
+                            let _ = out.send(Err(status)).await;
+                            return;
+                        }
+                    };
                     if self.on_request(&request, &snapshot, &out).await.is_none() {
                         return;
                     }

@@ -23,7 +23,7 @@ pub enum Transport {
 /// A resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    /// The commit that changed it last. It is the version: it outlives restarts, and no content shares it with another.
+    /// The commit that changed it last. It is part of the version, and so outlives restarts.
     pub revision: u64,
     body: Body,
 }
@@ -72,6 +72,7 @@ pub struct Snapshot {
     pub at: Instant,
     kinds: BTreeMap<Kind, Resources>,
     empty_layer: fn(&str) -> Vec<u8>,
+    origin: Option<u32>,
 }
 
 /// The resources of a kind.
@@ -86,7 +87,20 @@ pub struct Resources {
 impl Snapshot {
     /// A snapshot of these resources. `empty_layer` makes the runtime layer of a name that nobody has set.
     pub fn new(kinds: BTreeMap<Kind, Resources>, empty_layer: fn(&str) -> Vec<u8>) -> Self {
-        Self { at: Instant::now(), kinds, empty_layer }
+        Self { at: Instant::now(), kinds, empty_layer, origin: None }
+    }
+
+    /// With what tells these resources from those that another store, or other options, made by commits of the same numbers.
+    pub fn of_origin(self, origin: u32) -> Self {
+        Self { origin: Some(origin), ..self }
+    }
+
+    /// The version of what a commit has changed.
+    pub fn version(&self, revision: u64) -> String {
+        match self.origin {
+            None => revision.to_string(),
+            Some(origin) => format!("{revision}-{origin:08x}"),
+        }
     }
 
     /// The last commit that changed a resource of this kind, or removed one.

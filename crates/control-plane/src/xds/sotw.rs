@@ -47,16 +47,17 @@ impl State {
         is_more
     }
 
-    /// The version of what the subscription includes. The usual subscriptions have plain numbers: all clusters, or one resource of
-    /// another kind. Others must not share them, as a client may come back with another subscription.
+    /// The version of what the subscription includes. The usual subscriptions, all clusters or one resource of another kind, have the
+    /// version of a commit. Others must not share it, as a client may come back with another subscription.
     fn version(&self, kind: Kind, snapshot: &Snapshot, resources: &BTreeMap<String, Resource>) -> String {
         if self.subscription.wildcard {
-            let changed = snapshot.changed(kind);
-            return if kind == Kind::Cluster { changed.to_string() } else { format!("{changed}*") };
+            let changed = snapshot.version(snapshot.changed(kind));
+            return if kind == Kind::Cluster { changed } else { format!("{changed}*") };
         }
         let last = resources.values().map(|resource| resource.revision).max().unwrap_or_default();
+        let last = snapshot.version(last);
         if resources.len() < 2 && kind != Kind::Cluster {
-            return last.to_string();
+            return last;
         }
         // Another subset may have the same last commit.
         let all: Vec<_> =

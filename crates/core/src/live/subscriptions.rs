@@ -203,7 +203,9 @@ impl Subscriptions {
             Ok(Some(compiled)) => {
                 known.publish(compiled, published, &mut self.recorder, vm);
                 self.recorder.count(Counter::RuntimeUpdates);
-                let version = update.version.parse().unwrap_or(known.snapshot.version());
+                // The control plane's begin with the number of a commit.
+                let number = update.version.split('-').next().and_then(|number| number.parse().ok());
+                let version = number.unwrap_or(known.snapshot.version());
                 self.recorder.set(Gauge::RuntimeVersion, &known.gauge, version);
             }
             Err(reason) => {
