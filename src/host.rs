@@ -118,25 +118,14 @@ pub fn get(cluster: &str, authority: &str, path: &str, timeout: Duration) -> Opt
 /// Makes a call to the resolver, with what the request carries for tracing. Returns its token, or `None` if Envoy refused
 /// it.
 pub fn call_resolver<W>(call: &Call<W>) -> Option<u32> {
-    let tracing = tracing_headers();
-    let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(5 + call.headers.len() + tracing.len());
-    let method: &[u8] = if call.body.is_some() { b"POST" } else { b"GET" };
+    let own = call.headers_for(&CurrentRequest);
+    let mut headers = Vec::with_capacity(3 + own.len());
     headers.extend([
-        (":method", method),
-        (":path", call.path.as_bytes()),
-        (":authority", call.authority.as_bytes()),
+        (":method", call.method()),
+        (":path", call.path.as_str()),
+        (":authority", call.authority.as_str()),
     ]);
-    headers.extend(call.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
-    // What is configured has precedence.
-    let is_set = |name| call.headers.iter().any(|(set, _)| set == name);
-    if call.body.is_some() && !is_set("content-type") {
-        headers.push(("content-type", b"application/json"));
-    }
-    headers.extend(
-        tracing.iter().filter(|(name, _)| !is_set(name)).map(|(name, value)| (*name, value.as_slice())),
-    );
-    let text = |(name, value)| Some((name, std::str::from_utf8(value).ok()?));
-    let headers = headers.into_iter().filter_map(text).collect();
+    headers.extend(own.iter().map(|(name, value)| (*name, value.as_ref())));
     let body = call.body.as_ref().map(String::as_bytes);
     hostcalls::dispatch_http_call(&call.cluster, headers, body, vec![], call.timeout).ok()
 }
@@ -151,15 +140,6 @@ pub fn call_status() -> Option<u16> {
     let status =
         hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status").ok().flatten()?;
     std::str::from_utf8(&status).ok()?.parse().ok()
-}
-
-/// The headers of the request that a resolver call carries on, for tracing: Envoy adds no parent span to calls.
-fn tracing_headers() -> Vec<(&'static str, Vec<u8>)> {
-    let read = |name| request_header(name).map(|value| (name, value));
-    let parent = read("traceparent");
-    // Without a parent it has no meaning (W3C Trace Context), so most requests need not be asked for it.
-    let state = parent.as_ref().and_then(|_| read("tracestate"));
-    [read("x-request-id"), parent, state, read("b3")].into_iter().flatten().collect()
 }
 
 /// Answers the request of the effective context with a text. Envoy adds the content type.

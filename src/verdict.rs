@@ -1,12 +1,11 @@
 //! Carries out a verdict on the request of the effective context.
 
 use crate::{host, metrics};
-use pinroute_core::decision::{Route, SHARD_HEADERS, Verdict};
+use pinroute_core::decision::{Route, Verdict};
 use pinroute_core::metrics::Counter;
 use pinroute_core::rejection::Rejection;
 use pinroute_core::router::Router;
 use pinroute_core::target::Target;
-use std::sync::Arc;
 
 /// Carries out a verdict on the request of the effective context. Returns whether the request goes on; otherwise it
 /// has been answered.
@@ -49,14 +48,10 @@ fn apply(router: &Router, route: &Route) -> bool {
             host::set_request_header(name, value);
         }
     }
-    let mut target_header: Option<&Arc<str>> = None;
     let is_set = match &route.host.target {
         None => true,
         Some(Target::Authority(authority)) => host::set_request_header(":authority", authority),
-        Some(Target::Header { name, value }) => {
-            target_header = Some(name);
-            host::set_request_header(name, value)
-        }
+        Some(Target::Header { name, value }) => host::set_request_header(name, value),
         Some(Target::DynamicHost { host, port }) => {
             let set_port = |port: &String| host::set_filter_state("envoy.upstream.dynamic_port", port);
             host::set_filter_state("envoy.upstream.dynamic_host", host) && port.as_ref().is_none_or(set_port)
@@ -65,14 +60,6 @@ fn apply(router: &Router, route: &Route) -> bool {
     for (name, value) in &route.host.headers {
         host::set_request_header(name, value);
     }
-    // The owned headers that this route does not set.
-    for name in router.owned_headers() {
-        let is_shard_header =
-            route.shard.is_some() && router.request_headers() && SHARD_HEADERS.contains(&&**name);
-        let is_from_answer = route.host.headers.iter().any(|(set, _)| set == name);
-        if !is_shard_header && !is_from_answer && target_header != Some(name) {
-            host::remove_request_header(name);
-        }
-    }
+    router.unset_headers(route).for_each(|name| host::remove_request_header(name));
     is_set
 }

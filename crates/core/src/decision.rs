@@ -5,8 +5,10 @@ use crate::key::Key;
 use crate::live::value::Sourced;
 use crate::metrics::Counter;
 use crate::rejection::Rejection;
+use crate::request::Request;
 use crate::shard::cache::Shard;
 use crate::target::Host;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +46,44 @@ pub struct Call<W> {
     pub(crate) digest: Option<Digest>,
     /// The request that waits.
     pub(crate) waiting: W,
+}
+
+impl<W> Call<W> {
+    /// The HTTP method.
+    pub fn method(&self) -> &'static str {
+        if self.body.is_some() { "POST" } else { "GET" }
+    }
+
+    /// All headers beside the authority: what is configured, which has precedence, the type of the body, and what the
+    /// request carries for tracing, because Envoy adds no parent span to calls. Values that are not text are left out.
+    pub fn headers_for<'a>(&'a self, request: &'a impl Request) -> Vec<(&'a str, Cow<'a, str>)> {
+        let text = |value: Cow<'a, [u8]>| match value {
+            Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+            Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+        };
+        let is_set = |name: &str| self.headers.iter().any(|(set, _)| set == name);
+        let mut headers: Vec<(&str, Cow<'a, str>)> = Vec::with_capacity(2 + self.headers.len());
+        for (name, value) in &self.headers {
+            headers.extend(text(Cow::Borrowed(value)).map(|value| (name.as_str(), value)));
+        }
+        if self.body.is_some() && !is_set("content-type") {
+            headers.push(("content-type", Cow::Borrowed("application/json")));
+        }
+        let parent = request.header("traceparent");
+        // Without a parent it has no meaning (W3C Trace Context), so most requests need not be asked for it.
+        let state = parent.as_ref().and_then(|_| request.header("tracestate"));
+        let tracing = [
+            ("x-request-id", request.header("x-request-id")),
+            ("traceparent", parent),
+            ("tracestate", state),
+            ("b3", request.header("b3")),
+        ];
+        for (name, value) in tracing {
+            let value = value.filter(|_| !is_set(name)).and_then(text);
+            headers.extend(value.map(|value| (name, value)));
+        }
+        headers
+    }
 }
 
 /// The final decision on a request.

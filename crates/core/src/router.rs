@@ -16,7 +16,7 @@ use crate::strategy::hosts::HostTable;
 use crate::strategy::index::Index;
 use crate::strategy::resolve::{Fallback, Rendered, Resolve};
 use crate::strategy::shuffle::Shuffle;
-use crate::target::{Host, Refused, TargetKind, TargetRules};
+use crate::target::{Host, Refused, Target, TargetKind, TargetRules};
 use crate::template::Template;
 use crate::time::Time;
 use crate::verify::Verify;
@@ -163,6 +163,20 @@ impl Router {
     /// routed, and removed where it is not.
     pub fn owned_headers(&self) -> &[Arc<str>] {
         &self.owned_headers
+    }
+
+    /// The owned headers that this route does not set: a client's values of them are removed.
+    pub fn unset_headers<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = &'a Arc<str>> {
+        let shows_shard = route.shard.is_some() && self.request_headers;
+        let target = match &route.host.target {
+            Some(Target::Header { name, .. }) => Some(name),
+            Some(Target::Authority(_) | Target::DynamicHost { .. }) | None => None,
+        };
+        self.owned_headers.iter().filter(move |name| {
+            let is_shard_header = shows_shard && SHARD_HEADERS.contains(&&***name);
+            let is_from_answer = route.host.headers.iter().any(|(set, _)| set == *name);
+            !is_shard_header && !is_from_answer && target != Some(*name)
+        })
     }
 
     /// Whether the headers that show a shard are set on the request.

@@ -19,4 +19,4 @@ mod wiring;
 
 pub use error::ReadError;
 pub use live::{Live, LiveError, SetValue};
-pub use subject::{Subject, SubjectError};
+pub use subject::{Subject, SubjectError, plugin};

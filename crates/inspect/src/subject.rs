@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pinroute_core::config::{Config, ConfigError};
+use pinroute_core::config::{Config, ConfigError, PluginConfig};
 use pinroute_core::decision::Verdict;
 use pinroute_core::explain::Explanation;
 use pinroute_core::key::{Key, KeyError};
@@ -141,6 +141,27 @@ impl Subject {
     pub fn explain(&mut self, key: &Key<'_>) -> Explanation {
         let Self { router, worker, live, request, .. } = self;
         router.explain(worker, key, &request.path, request, live)
+    }
+}
+
+/// The plugin configuration in a file; `name` chooses one of several.
+///
+/// # Errors
+/// [`SubjectError`]
+pub fn plugin(bytes: &[u8], name: Option<&str>) -> Result<PluginConfig, SubjectError> {
+    let mut all = configurations(bytes)?;
+    if name.is_none() {
+        // A route's own configuration is not a plugin's.
+        all.retain(|found| found.plugin.is_none());
+    }
+    let found = choose(&all, name)?;
+    match found.parse() {
+        Ok(Parsed::Plugin(plugin)) => Ok(*plugin),
+        Ok(Parsed::Route(_)) => Err(SubjectError::Which {
+            problem: format!("{} is not the configuration of a filter", found.name),
+            names: all.iter().map(|found| format!("`{}`", found.name)).collect(),
+        }),
+        Err(error) => Err(SubjectError::Invalid { name: found.name.clone(), error }),
     }
 }
 
