@@ -4,6 +4,7 @@
 
 mod client;
 mod control_plane;
+mod ext_proc;
 mod inspect;
 mod logging;
 mod server;
@@ -24,6 +25,7 @@ use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
                   Examples:\n  \
                   SERVICE_PREFIX=server REPLICAS=2 pinroute server\n  \
                   pinroute control-plane --data /var/lib/pinroute\n  \
+                  pinroute ext-proc --config pinroute.yaml\n  \
                   pinroute check envoy/envoy.yaml\n  \
                   pinroute explain --config envoy/index.yaml --key 123"
 )]
@@ -37,6 +39,7 @@ enum Command {
     Server(server::Arguments),
     Client(client::Arguments),
     ControlPlane(Box<control_plane::Arguments>),
+    ExtProc(Box<ext_proc::Arguments>),
     Check(inspect::Check),
     Explain(Box<inspect::Explain>),
     Preview(inspect::Preview),
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Server(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),
         Command::Client(arguments) => arguments.run(),
         Command::ControlPlane(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),
+        Command::ExtProc(arguments) => arguments.run().map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => arguments.run(),
         Command::Explain(arguments) => arguments.run(),
         Command::Preview(arguments) => arguments.run(),
