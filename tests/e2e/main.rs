@@ -2,12 +2,15 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod answers;
+mod approaches;
 mod authority;
 mod cache;
 mod client;
 mod configuration;
 mod control_plane;
+mod differential;
 mod explain;
+mod ext_proc;
 mod forged;
 mod hostcalls;
 mod hostile;

@@ -12,6 +12,7 @@ pub mod control_plane;
 pub mod dns;
 pub mod env;
 pub mod envoy;
+pub mod ext_proc;
 pub mod fake_resolver;
 pub mod http;
 pub mod http2;

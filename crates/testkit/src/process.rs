@@ -9,7 +9,9 @@ use std::sync::Mutex;
 use std::thread;
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, getppid, kill_process, set_parent_process_death_signal};
+
+pub use rustix::process::Signal;
 
 use crate::sync::locked;
 
