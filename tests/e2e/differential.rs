@@ -5,6 +5,7 @@ use crate::ext_proc::{cluster, filter, socket};
 use crate::live_rtds::SOON;
 use crate::{assert_no_reload, one_route};
 use pinroute_core::hash::mix;
+use pinroute_core::key::percent::decode_form;
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::control_plane::ControlPlane;
 use pinroute_testkit::dns::Dns;
@@ -133,6 +134,9 @@ struct Seen {
     body: String,
 }
 
+/// The status of a request that Envoy itself refuses, because it is no HTTP.
+const MALFORMED: &str = "malformed";
+
 fn ask(address: SocketAddr, request: &[u8]) -> Seen {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -143,6 +147,11 @@ fn ask(address: SocketAddr, request: &[u8]) -> Seen {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let mut lines = head.lines();
     let status = lines.next().unwrap_or_default().to_owned();
+    // Envoy's own error; if it is shown to a service, the connection is closed before the answer.
+    if response.is_empty() || (status.contains(" 400 ") && body == "Bad Request") {
+        let (shard, body) = (Vec::new(), String::new());
+        return Seen { status: MALFORMED.to_owned(), content_type: None, shard, body };
+    }
     let fields: Vec<_> = lines.filter_map(|line| line.split_once(": ")).collect();
     let all = |name: &str| {
         fields
@@ -238,7 +247,10 @@ impl Batch {
                     shipped.add_cluster(eds.cluster("service_backend")?.clone())?;
                 }
                 shipped.edit(|config| {
+                    config["node"] = json!({ "id": "both", "cluster": "test" });
                     let listeners = config["static_resources"]["listeners"].as_array_mut().unwrap();
+                    // The client reads until the connection is closed.
+                    listeners[0].pointer_mut(HCM).unwrap()["delayed_close_timeout"] = json!("0.01s");
                     edit(&mut listeners[0]);
                     let mut twin = listeners[0].clone();
                     twin["name"] = json!("ext_proc");
@@ -274,6 +286,11 @@ impl Pair {
             let bytes = request(index);
             let ours = ask(self.env.addr(), &bytes);
             for (name, address) in &self.others {
+                // Lua's getter joins the values of a header, and the script takes keys of any length.
+                let is_beyond_lua = ours.body.starts_with("invalid") || has(&bytes, b"second");
+                if *name == "lua" && is_beyond_lua {
+                    continue;
+                }
                 let theirs = ask(*address, &bytes);
                 let shown = String::from_utf8_lossy(&bytes).into_owned();
                 if *name == "ext_proc" {
@@ -286,12 +303,20 @@ impl Pair {
                     );
                 }
             }
-            *statuses.entry(ours.status).or_insert(0) += 1;
+            *statuses.entry(ours.status).or_insert(0_u32) += 1;
         }
         println!("{label}: {statuses:?}");
-        assert!(statuses.len() > 1, "{label}: {statuses:?}");
+        let malformed = statuses.remove(MALFORMED).unwrap_or_default();
+        assert!(
+            statuses.len() > 1 && malformed * 5 < statuses.values().sum::<u32>(),
+            "{label}: {statuses:?}"
+        );
         assert_no_reload(&self.env);
     }
+}
+
+fn has(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// Status, shard and host, which do not depend on how the target is carried out.
@@ -303,7 +328,11 @@ fn decision(seen: &Seen) -> (&str, &[String], Option<Value>) {
 /// A resolver that fails in every way, by the key, and the same way each time.
 fn fickle(port: u16) -> FakeResolver {
     FakeResolver::start(move |path, _| {
-        let hash = path.bytes().fold(7_u64, |hash, byte| mix(hash ^ u64::from(byte)));
+        // What stands for the same bytes gets the same answer.
+        let hash = decode_form(path.as_bytes())
+            .iter()
+            .copied()
+            .fold(7_u64, |hash, byte| mix(hash ^ u64::from(byte)));
         let host = |number: u64| format!("{}:{port}", name(1 + (number % 4) as u8));
         match hash % 16 {
             0 => FakeResponse::status(404, "nobody"),

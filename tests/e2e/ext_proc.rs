@@ -315,9 +315,11 @@ fn an_envoy_that_shows_no_responses_is_reported() {
     let endpoint = socket(service.address());
     let skip = |config: &mut Value| config["processing_mode"]["response_header_mode"] = json!("SKIP");
     let env = TestEnv::builder("envoy.yaml").edit(in_place_of_the_filter(endpoint, skip)).start().unwrap();
-    let _ = env.get("/echo?client_id=7").unwrap();
+    for _ in 0..10 {
+        let _ = env.get("/echo?client_id=7").unwrap();
+    }
     eventually(SOON, || match service.metric("pinroute_ext_proc_unseen_responses_total").unwrap() {
-        1 => Ok(()),
+        10 => Ok(()),
         count => Err(count.to_string()),
     })
     .unwrap();

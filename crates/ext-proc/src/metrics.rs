@@ -14,6 +14,9 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 /// A counter that only this service has.
 const UNSEEN_RESPONSES: &str = "pinroute_ext_proc_unseen_responses";
 
+/// So many clients do not leave before any response was seen.
+const MISSED_IN_A_ROW: u64 = 10;
+
 /// The values of gauges, by their names.
 pub type Gauges = BTreeMap<String, u64>;
 
@@ -22,7 +25,8 @@ pub type Gauges = BTreeMap<String, u64>;
 pub struct Metrics {
     counters: [AtomicU64; Counter::COUNT],
     gauges: Mutex<Gauges>,
-    unseen: AtomicU64,
+    seen: AtomicU64,
+    missed: AtomicU64,
 }
 
 impl Default for Metrics {
@@ -31,7 +35,8 @@ impl Default for Metrics {
         Self {
             counters: std::array::from_fn(|_| AtomicU64::new(0)),
             gauges: Mutex::new(gauges),
-            unseen: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
         }
     }
 }
@@ -49,9 +54,15 @@ impl Metrics {
         verdict.counters().for_each(|counter| self.count(counter));
     }
 
-    /// Envoy did not show the response to a request although it matters. Returns how many there were before.
-    pub fn unseen(&self) -> u64 {
-        self.unseen.fetch_add(1, Ordering::Relaxed)
+    /// Envoy showed a response that matters.
+    pub fn response_seen(&self) {
+        self.seen.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Envoy did not show a response that matters. Returns whether it is time to say so: once, if it never showed any.
+    pub fn response_missed(&self) -> bool {
+        let missed = self.missed.fetch_add(1, Ordering::Relaxed) + 1;
+        missed == MISSED_IN_A_ROW && self.seen.load(Ordering::Relaxed) == 0
     }
 
     /// Shows what the core recorded.
@@ -70,7 +81,7 @@ impl Metrics {
             let count = self.counters.get(counter.index());
             (counter.name(), count.map_or(0, |count| count.load(Ordering::Relaxed)))
         });
-        let unseen = (UNSEEN_RESPONSES.to_owned(), self.unseen.load(Ordering::Relaxed));
+        let unseen = (UNSEEN_RESPONSES.to_owned(), self.missed.load(Ordering::Relaxed));
         let mut text = String::new();
         for (name, value) in counters.chain([unseen]) {
             let name = plain(&name);

@@ -17,9 +17,6 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::decider::Decider;
 use crate::message::{self, Message};
 
-/// One of this many responses that Envoy does not show is logged.
-const LOG_UNSEEN: u64 = 10_000;
-
 /// The service.
 #[derive(Clone, Debug)]
 pub struct Service(pub Arc<Decider>);
@@ -64,9 +61,8 @@ impl Exchange {
                         return;
                     }
                 }
-                Ok(None) => return self.ended(),
-                // The client has left.
-                Err(_) => return,
+                // Envoy ends a stream by a reset, in whichever case.
+                Ok(None) | Err(_) => return self.ended(),
             }
         }
     }
@@ -107,6 +103,7 @@ impl Exchange {
 
     fn on_response(&mut self, reply: &Message) -> Answer {
         let Some(route) = self.sent.take() else { return Answer::ResponseHeaders(message::nothing()) };
+        self.decider.metrics().response_seen();
         if self.decider.on_reply(&route, reply) == ReplyVerdict::WrongHost {
             return message::wrong_host();
         }
@@ -116,11 +113,12 @@ impl Exchange {
         Answer::ResponseHeaders(message::nothing())
     }
 
-    /// Envoy has ended the stream in good order. If the response was not shown until then, it never is.
+    /// Envoy has ended the stream. If the response was not shown until then, it never is: because the client has left, or
+    /// because Envoy shows none.
     fn ended(&self) {
-        if self.sent.is_some() && self.decider.metrics().unseen().is_multiple_of(LOG_UNSEEN) {
+        if self.sent.is_some() && self.decider.metrics().response_missed() {
             tracing::error!(
-                "Envoy does not show the responses, which `response_headers`, `verify` and `drop_on` need: \
+                "Envoy shows no responses, which `response_headers`, `verify` and `drop_on` need: \
                  set `response_header_mode: SEND` in its processing_mode"
             );
         }
