@@ -4,6 +4,8 @@ CARGO ?= cargo
 WASM_TARGET := wasm32-wasip1
 WASM := dist/pinroute.wasm
 DEV := target/debug/xtask
+# How the demo's second Envoy gets its numbers: rtds, cds, eds or ext-proc.
+APPROACH ?= rtds
 
 # Messages of panics name source files. So that no machine's paths get into the module, and the same source
 # gives the same bytes everywhere, dependencies are called by what stands behind the registry's folder.
@@ -17,8 +19,8 @@ export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := \
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
 
-run: wasm build ## build everything and start the whole demo on loopback; Ctrl-C stops it
-	@exec $(DEV) run
+run: wasm build ## build everything and start the whole demo on loopback; Ctrl-C stops it; APPROACH=rtds|cds|eds|ext-proc
+	@exec $(DEV) run --approach $(APPROACH)
 
 test: wasm trap empty-filter build ## unit, property, contract and end-to-end tests against a real Envoy
 	$(DEV) envoy >/dev/null

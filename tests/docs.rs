@@ -17,6 +17,7 @@ const INSPECT_VARIABLES: [&str; 3] =
     ["crates/cli/src/inspect.rs", "crates/cli/src/inspect/explain.rs", "crates/cli/src/inspect/preview.rs"];
 const CLIENT_VARIABLES: &str = "crates/cli/src/client.rs";
 const CONTROL_PLANE_VARIABLES: [&str; 2] = ["crates/cli/src/control_plane.rs", "crates/cli/src/logging.rs"];
+const EXT_PROC_VARIABLES: [&str; 2] = ["crates/cli/src/ext_proc.rs", "crates/cli/src/logging.rs"];
 const DEMO: &str = "xtask/src/demo.rs";
 
 /// The most bytes the README may have: a stranger reads it in five minutes.
@@ -298,16 +299,22 @@ fn the_schema_is_that_of_the_code() {
 #[test]
 fn shipped_configurations_are_neither_wrong_nor_unwise() {
     let (mut checked, schema) = (0, "docs/envoy.schema.json");
-    for path in ["envoy", "envoy/recipes"].iter().flat_map(|folder| files(folder, "yaml")) {
+    for path in ["envoy", "envoy/ext-proc", "envoy/recipes"].iter().flat_map(|folder| files(folder, "yaml")) {
         let text = read(&path);
         let report = match pinroute_inspect::check::check(&path, text.as_bytes()) {
-            Err(pinroute_inspect::ReadError::NoFilter) if path.contains("lua") => continue,
+            // The configuration of the service is a file of its own.
+            Err(pinroute_inspect::ReadError::NoFilter)
+                if path.contains("lua") || path.ends_with("-ext-proc.yaml") =>
+            {
+                continue;
+            }
             report => report.expect(&path),
         };
         checked += 1;
         let has_warnings = report.configurations.iter().any(|found| !found.warnings.is_empty());
         assert!(report.ok && !has_warnings, "{report}");
         let up = "../".repeat(path.matches('/').count());
+        let schema = if path.contains("ext-proc/") { "docs/pinroute.schema.json" } else { schema };
         let line = format!("# yaml-language-server: $schema={up}{schema}\n");
         assert!(text.starts_with(&line), "{path}: its first line is not {line}");
     }
@@ -402,6 +409,8 @@ fn metrics_and_variables_are_those_of_the_code() {
     assert_eq!(first_column("docs/client.md", "variable"), variables(CLIENT_VARIABLES));
     let of_control_plane = CONTROL_PLANE_VARIABLES.iter().flat_map(|path| variables(path)).collect();
     assert_eq!(first_column("docs/control-plane.md", "variable"), of_control_plane);
+    let of_ext_proc = EXT_PROC_VARIABLES.iter().flat_map(|path| variables(path)).collect();
+    assert_eq!(first_column("docs/command-line.md", "setting"), of_ext_proc);
 }
 
 #[test]

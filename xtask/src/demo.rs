@@ -1,13 +1,22 @@
 //! The demo: two Envoys on fixed loopback ports, with the servers behind them, and the control plane of the second.
 
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use pinroute_testkit::config::Shipped;
 use pinroute_testkit::control_plane::ControlPlane;
 use pinroute_testkit::env::{SERVER_PORT, TestEnv};
 use pinroute_testkit::envoy::envoy_binary;
+use pinroute_testkit::ext_proc::ExtProc;
+use pinroute_testkit::paths::shipped_configs;
+use pinroute_testkit::process::Process;
+use pinroute_testkit::servers;
 use tokio::signal::unix::{SignalKind, signal};
 
 const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 10000));
@@ -19,6 +28,49 @@ const SHARDS_ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCA
 /// The control plane.
 const XDS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 18000));
 const API: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 18001));
+
+/// The service that decides for the second Envoy, with `ext-proc`.
+const EXT_PROC: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 18002));
+/// The port of the first host of the control plane's demo, on 127.0.0.1; the others follow.
+const FIRST_HOST_PORT: u16 = 9001;
+/// How many hosts the control plane's demo has in the end.
+const HOSTS: u8 = 12;
+
+/// How the second Envoy gets its numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
+pub enum Approach {
+    /// The filter subscribes to the runtime.
+    #[default]
+    Rtds,
+    /// The number of hosts comes with the cluster.
+    Cds,
+    /// The number of hosts is that of the endpoints.
+    Eds,
+    /// A service decides.
+    ExtProc,
+}
+
+impl Approach {
+    /// The configuration of the second Envoy, and how many servers it has by itself. The hosts of the other ones come from the
+    /// control plane.
+    fn envoy(self) -> (&'static str, u8) {
+        match self {
+            Self::Rtds => ("shuffle-shard-rtds.yaml", HOSTS),
+            Self::Cds => ("shuffle-shard-cds.yaml", 1),
+            Self::Eds => ("shuffle-shard-eds.yaml", 1),
+            Self::ExtProc => ("shuffle-shard-ext-proc.yaml", HOSTS),
+        }
+    }
+
+    /// The options of the control plane.
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Rtds | Self::ExtProc => &["--demo"],
+            Self::Cds => &["--demo", "--numbers=cds"],
+            Self::Eds => &["--demo", "--numbers=eds"],
+        }
+    }
+}
 
 /// One Envoy of the demo, with the servers behind it.
 struct Demo {
@@ -32,19 +84,24 @@ struct Demo {
     servers: u8,
 }
 
-const DEMOS: [Demo; 2] = [
-    Demo { config: "envoy.yaml", listen: LISTEN, admin: ADMIN, network: 0, servers: 2 },
-    Demo { config: "shuffle-shard-rtds.yaml", listen: SHARDS, admin: SHARDS_ADMIN, network: 1, servers: 12 },
-];
+fn demos(approach: Approach) -> [Demo; 2] {
+    let (config, servers) = approach.envoy();
+    [
+        Demo { config: "envoy.yaml", listen: LISTEN, admin: ADMIN, network: 0, servers: 2 },
+        Demo { config, listen: SHARDS, admin: SHARDS_ADMIN, network: 1, servers },
+    ]
+}
 
 /// How often the demo checks that all processes still run.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs the demo until Ctrl-C. Processes start from the main thread, so that they end with it in every case.
-pub fn run() -> Result<()> {
+pub fn run(approach: Approach) -> Result<()> {
+    let demos = demos(approach);
     ensure_free("the control plane", XDS)?;
     ensure_free("the control plane's API", API)?;
-    DEMOS.iter().try_for_each(Demo::ensure_free)?;
+    demos.iter().try_for_each(Demo::ensure_free)?;
+    let logs = tempfile::tempdir()?;
     // The download may take minutes. Ctrl-C ends it, because signals are handled only from the next step on.
     let envoy = envoy_binary()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -53,9 +110,14 @@ pub fn run() -> Result<()> {
     })?;
     println!("Envoy is {}", envoy.display());
     // Outside of the runtime: a test environment has one of its own.
-    let envs = DEMOS.iter().map(Demo::start).collect::<Result<Vec<_>>>()?;
+    let envs = demos.iter().map(Demo::start).collect::<Result<Vec<_>>>()?;
+    let hosts = match approach {
+        Approach::Cds | Approach::Eds => start_hosts(logs.path())?,
+        Approach::Rtds | Approach::ExtProc => Vec::new(),
+    };
     // Last, so that its time line begins when everything else runs.
-    let plane = ControlPlane::start_on(XDS, API, &["--demo"])?;
+    let plane = ControlPlane::start_on(XDS, API, approach.options())?;
+    let service = (approach == Approach::ExtProc).then(start_service).transpose()?;
     println!("{}", invitation());
     let watched: Result<()> = runtime.block_on(async {
         loop {
@@ -67,11 +129,16 @@ pub fn run() -> Result<()> {
                     if let Some(status) = plane.process().exited()? {
                         bail!("the control plane has ended ({status})\n{}", plane.process().log_tail(20));
                     }
+                    for process in service.iter().map(ExtProc::process).chain(&hosts) {
+                        if let Some(status) = process.exited()? {
+                            bail!("a process has ended ({status})\n{}", process.log_tail(20));
+                        }
+                    }
                 }
             }
         }
     });
-    drop((envs, plane));
+    drop((envs, service, plane, hosts));
     watched?;
     println!("stopped");
     Ok(())
@@ -97,9 +164,33 @@ impl Demo {
             .concurrency(2)
             .fixed(self.listen, self.admin, self.server(1))
             .address(("control-plane", XDS.port()), XDS)
+            .address(("ext-proc", EXT_PROC.port()), EXT_PROC)
             .progress(|line| println!("  {line}"))
             .start()
     }
+}
+
+/// The hosts of the control plane's demo.
+fn start_hosts(logs: &Path) -> Result<Vec<Process>> {
+    let binary = servers::binary()?;
+    println!("{HOSTS} hosts on 127.0.0.1, ports from {FIRST_HOST_PORT} on");
+    (1..=HOSTS)
+        .map(|number| {
+            let port = FIRST_HOST_PORT + u16::from(number) - 1;
+            ensure_free("a host", SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+            let name = servers::name(number);
+            let mut command = Command::new(&binary);
+            command.args(["server", "--bind=127.0.0.1", &format!("--port={port}"), "--server-name", &name]);
+            Process::spawn(&name, &mut command, logs.join(&name))
+        })
+        .collect()
+}
+
+fn start_service() -> Result<ExtProc> {
+    let file = "ext-proc/shuffle-shard.yaml";
+    println!("pinroute ext-proc on {EXT_PROC}");
+    let config = Shipped::parse(file, &fs::read_to_string(shipped_configs().join(file))?)?;
+    ExtProc::start_on(EXT_PROC, config.value(), &[&format!("--xds=http://{XDS}")])
 }
 
 fn ensure_free(what: &str, addr: SocketAddr) -> Result<()> {

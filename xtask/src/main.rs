@@ -32,7 +32,11 @@ struct Arguments {
 enum Chore {
     /// Start the demo on loopback until Ctrl-C: Envoy on 10000, admin 9901, and another on 10001, admin 9902, for
     /// shuffle sharding
-    Run,
+    Run {
+        /// How the second Envoy gets its numbers
+        #[arg(long, env = "APPROACH", value_enum, default_value_t)]
+        approach: demo::Approach,
+    },
     /// Print the path of the Envoy binary; install it if there is none
     Envoy,
     /// Have Envoy check every configuration in envoy/
@@ -51,7 +55,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
-        Chore::Run => demo::run(),
+        Chore::Run { approach } => demo::run(approach),
         Chore::Envoy => print_envoy(),
         Chore::Validate => validate::validate_all(),
         Chore::Isolation { out } => isolation::write(&out.unwrap_or_else(|| project_root().join("docs"))),
