@@ -109,14 +109,17 @@ pub fn run(approach: Approach) -> Result<()> {
         Ok::<_, io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
     })?;
     println!("Envoy is {}", envoy.display());
-    // Outside of the runtime: a test environment has one of its own.
-    let envs = demos.iter().map(Demo::start).collect::<Result<Vec<_>>>()?;
     let hosts = match approach {
         Approach::Cds | Approach::Eds => start_hosts(logs.path())?,
         Approach::Rtds | Approach::ExtProc => Vec::new(),
     };
-    // Last, so that its time line begins when everything else runs.
-    let plane = ControlPlane::start_on(XDS, API, approach.options())?;
+    // An Envoy that misses its control plane waits for up to 30 s before it connects again. The filter does not, nor does the
+    // service: then the time line begins when everything else runs.
+    let start_plane = || ControlPlane::start_on(XDS, API, approach.options());
+    let early = matches!(approach, Approach::Cds | Approach::Eds).then(start_plane).transpose()?;
+    // Outside of the runtime: a test environment has one of its own.
+    let envs = demos.iter().map(Demo::start).collect::<Result<Vec<_>>>()?;
+    let plane = early.map_or_else(start_plane, Ok)?;
     let service = (approach == Approach::ExtProc).then(start_service).transpose()?;
     println!("{}", invitation());
     let watched: Result<()> = runtime.block_on(async {
