@@ -95,6 +95,22 @@ impl Identity {
         numbered.number_of_host(without_port(host)).is_some_and(|number| number != own)
     }
 
+    /// If this host has a number that no client gets: what is wrong, and how to mend it.
+    pub fn excess(&self, resolver: &Resolver) -> Option<String> {
+        let (Some(own), Resolver::Numbered(numbered)) = (self.number, resolver) else { return None };
+        let first = u64::from(numbered.base);
+        let last = first + u64::from(numbered.replicas) - 1;
+        let Numbered { prefix, replicas, .. } = numbered;
+        (!(first..=last).contains(&own)).then(|| {
+            format!(
+                "{name} owns no client: REPLICAS is {replicas}, so the owners are {prefix}-{first} to {prefix}-{last}. \
+                 Set REPLICAS to the number of hosts; if one of the owners was removed, stop all hosts and start them \
+                 again, so that they are numbered from {first}",
+                name = self.name
+            )
+        })
+    }
+
     fn from_label(label: &str, numbered: &Numbered) -> Option<Self> {
         let number = numbered.number_of_label(label)?;
         Some(Self { name: label.to_owned(), number: Some(number) })
@@ -204,6 +220,20 @@ mod tests {
         ] {
             assert_eq!(plain.number_of_label(label), number, "{label}");
         }
+    }
+
+    #[test]
+    fn a_host_with_a_number_beyond_the_replicas_is_in_excess() {
+        let resolver = Resolver::Numbered(numbered(""));
+        for number in [None, Some(1), Some(2)] {
+            assert_eq!(identity("demo-server", number).excess(&resolver), None, "{number:?}");
+        }
+        for number in [0, 3] {
+            let message = identity("demo-server-x", Some(number)).excess(&resolver).unwrap();
+            let start = "demo-server-x owns no client: REPLICAS is 2, so the owners are demo-server-1 to demo-server-2. ";
+            assert!(message.starts_with(start), "{message}");
+        }
+        assert_eq!(identity("demo-server-3", Some(3)).excess(&Resolver::Itself), None);
     }
 
     #[test]

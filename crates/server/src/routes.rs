@@ -43,6 +43,9 @@ async fn reflected(State(app): State<Arc<App>>, request: Request<Body>) -> Respo
 impl App {
     /// Makes the server's identity known. The first one stays.
     pub fn identify(&self, identity: Identity) {
+        if let Some(message) = identity.excess(&self.resolver) {
+            tracing::error!("{message}");
+        }
         let _ = self.identity.set(identity);
     }
 
@@ -118,9 +121,10 @@ async fn join(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response {
-    match app.identity.get() {
-        Some(_) => "ok".into_response(),
-        None => name_unknown(),
+    let Some(identity) = app.identity.get() else { return name_unknown() };
+    match identity.excess(&app.resolver) {
+        None => "ok".into_response(),
+        Some(message) => (StatusCode::SERVICE_UNAVAILABLE, message).into_response(),
     }
 }
 
@@ -210,6 +214,16 @@ mod tests {
             assert_eq!(get(&app, "/join?client_id=1", &[host]).await.0, 200, "{host}");
         }
         assert_eq!(get(&app, "/where?client_id=123", &["server-2.svc"]).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_owns_no_client_is_not_healthy() {
+        let app = app();
+        app.identify(Identity { name: "server-3".to_owned(), number: Some(3) });
+        let (status, body) = get(&app, "/health", &[]).await;
+        assert_eq!(status, 503);
+        assert!(body.starts_with("server-3 owns no client: REPLICAS is 2"), "{body}");
+        assert_eq!(get(&app, "/where?client_id=123", &[]).await.0, 200);
     }
 
     #[tokio::test]
