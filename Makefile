@@ -7,14 +7,20 @@ DEV := target/debug/xtask
 # How the demo's second Envoy gets its numbers: rtds, cds, eds or ext-proc.
 APPROACH ?= rtds
 
-# Messages of panics name source files. So that no machine's paths get into the module, and the same source
+# The command line for images: linked statically, so that it needs nothing else in an image.
+STATIC_TARGET := $(shell uname -m)-unknown-linux-musl
+STATIC := dist/static/pinroute
+
+# Messages of panics name source files. So that no machine's paths get into the binaries, and the same source
 # gives the same bytes everywhere, dependencies are called by what stands behind the registry's folder.
 CARGO_HOME ?= $(HOME)/.cargo
-export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := \
-	--remap-path-prefix=$(CARGO_HOME)/registry/src=crates --remap-path-prefix=$(CURDIR)=.
+REMAP := --remap-path-prefix=$(CARGO_HOME)/registry/src=crates --remap-path-prefix=$(CURDIR)=.
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := $(REMAP)
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS := $(REMAP)
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS := $(REMAP)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-matrix prove lint format wasm cli bench bench-core trap empty-filter build targets clean
+.PHONY: help run test test-matrix prove lint format wasm cli static images test-compose bench bench-core trap empty-filter build targets clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -29,12 +35,13 @@ test: wasm trap empty-filter build ## unit, property, contract and end-to-end te
 test-matrix: wasm trap build ## the end-to-end tests on every supported Envoy version, as a table
 	@CARGO="$(CARGO)" tests/matrix.sh
 
-lint: format wasm build ## formatting, clippy, documentation, licences, every shipped Envoy configuration
+lint: format wasm build ## formatting, clippy, documentation, licences, every shipped Envoy configuration and manifest
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --package pinroute --target $(WASM_TARGET) --profile wasm --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	$(DEV) licenses
 	$(DEV) validate
+	$(DEV) manifests
 
 # Before anything is built, because it takes no time.
 format:
@@ -68,6 +75,19 @@ cli: ## only dist/pinroute, the command line with all services
 	$(CARGO) build --locked --release --package pinroute-cli
 	@mkdir -p dist
 	@cp target/release/pinroute dist/pinroute
+
+# What the images hold: built by the Dockerfile, or by `make images` where it cannot pull a base image.
+static:
+	@rustup target list --installed | grep -qx $(STATIC_TARGET) || rustup target add $(STATIC_TARGET)
+	$(CARGO) build --locked --release --target $(STATIC_TARGET) --package pinroute-cli
+	@mkdir -p $(dir $(STATIC))
+	@cp target/$(STATIC_TARGET)/release/pinroute $(STATIC)
+
+images: wasm build ## the container images pinroute, pinroute-envoy and pinroute-plugin; also where no base image can be pulled
+	@$(DEV) images
+
+test-compose: wasm build ## the Compose stack for real, also while parts of it fail, if a Docker engine answers
+	@$(DEV) test-compose
 
 # The filter with a way to make it trap, for the tests of what happens then.
 trap: wasm

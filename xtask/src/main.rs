@@ -2,9 +2,12 @@
 //!
 //! `cargo xtask --help` lists them; the Makefile calls the same program.
 
+mod command;
 mod demo;
+mod docker;
 mod isolation;
 mod licenses;
+mod manifests;
 mod validate;
 
 use std::fs;
@@ -49,6 +52,16 @@ enum Chore {
     },
     /// Check the licence and the source of every dependency
     Licenses,
+    /// Build the container images, also where no base image can be pulled; check what is in them
+    Images,
+    /// Start the Compose stack, make its parts fail under load, and remove it, if a Docker engine answers
+    TestCompose {
+        /// Only the steps with this text in their names
+        #[arg(default_value = "")]
+        only: String,
+    },
+    /// Check the Kubernetes manifests, if kubectl is installed
+    Manifests,
     /// Write the JSON Schemas in docs/, of the plugin configuration and of Envoy configurations with it
     Schema,
 }
@@ -60,6 +73,9 @@ fn main() -> ExitCode {
         Chore::Validate => validate::validate_all(),
         Chore::Isolation { out } => isolation::write(&out.unwrap_or_else(|| project_root().join("docs"))),
         Chore::Licenses => licenses::check(),
+        Chore::Images => docker::images::build(),
+        Chore::TestCompose { only } => docker::compose::test(&only),
+        Chore::Manifests => manifests::check(),
         Chore::Schema => write_schema(),
     };
     match result {
