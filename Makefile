@@ -3,6 +3,7 @@
 CARGO ?= cargo
 WASM_TARGET := wasm32-wasip1
 WASM := dist/pinroute.wasm
+NATIVE := dist/libpinroute_native.so
 DEV := target/debug/xtask
 # How the demo's second Envoy gets its numbers: rtds, cds, eds or ext-proc.
 APPROACH ?= rtds
@@ -20,7 +21,7 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS := $(REMAP)
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS := $(REMAP)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-matrix prove lint format wasm cli static images test-compose bench bench-core trap empty-filter build targets clean
+.PHONY: help run test test-native test-matrix prove lint format wasm native native-trap cli static images test-compose bench bench-core trap empty-filter build targets clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -28,14 +29,21 @@ help: ## list what can be made
 run: wasm build ## build everything and start the whole demo on loopback; Ctrl-C stops it; APPROACH=rtds|cds|eds|ext-proc
 	@exec $(DEV) run --approach $(APPROACH)
 
-test: wasm trap empty-filter build ## unit, property, contract and end-to-end tests against a real Envoy
+test: wasm trap native native-trap empty-filter build ## unit, property, contract and end-to-end tests against a real Envoy
 	$(DEV) envoy >/dev/null
 	$(CARGO) test --workspace
+	PINROUTE_ADAPTER=native $(CARGO) test --package pinroute --test e2e -- $(NATIVE_TESTS)
 
-test-matrix: wasm trap build ## the end-to-end tests on every supported Envoy version, as a table
+# Some of the end-to-end tests with the dynamic module too. `make test-native` runs them all.
+NATIVE_TESTS := routing:: cache:: index:: forged:: verify:: live_rtds::pushed live_admin::
+
+test-native: native native-trap build ## the end-to-end tests with the dynamic module in place of the Wasm filter
+	PINROUTE_ADAPTER=native $(CARGO) test --package pinroute --test e2e
+
+test-matrix: wasm trap native native-trap build ## the end-to-end tests on every supported Envoy version, as a table
 	@CARGO="$(CARGO)" tests/matrix.sh
 
-lint: format wasm build ## formatting, clippy, documentation, licences, every shipped Envoy configuration and manifest
+lint: format wasm native build ## formatting, clippy, documentation, licences, every shipped Envoy configuration and manifest
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --package pinroute --target $(WASM_TARGET) --profile wasm --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
@@ -54,7 +62,7 @@ prove: wasm ## what takes long: random requests, xDS streams and API calls by th
 	$(CARGO) build --locked --release --package pinroute-cli --package pinroute-bench
 	target/release/pinroute-bench --soak
 
-bench: wasm empty-filter ## the benchmark, peers side by side in one run, into bench/results/; BENCH=--quick for a look, BENCH=--control-plane for the control plane
+bench: wasm native empty-filter ## the benchmark, peers side by side in one run, into bench/results/; BENCH=--quick for a look, BENCH=--control-plane for the control plane
 	$(CARGO) build --locked --release --package pinroute-cli --package pinroute-bench
 	@exec target/release/pinroute-bench $(BENCH)
 
@@ -88,6 +96,23 @@ images: wasm build ## the container images pinroute, pinroute-envoy and pinroute
 
 test-compose: wasm build ## the Compose stack for real, also while parts of it fail, if a Docker engine answers
 	@$(DEV) test-compose
+
+# Without libgcc_s, which a small image may lack. The linker takes what is named first.
+NATIVE_RUSTFLAGS := $(REMAP) \
+	-L native=$(dir $(shell gcc -print-file-name=libgcc_eh.a)) -l static:-bundle=gcc_eh
+
+native: ## only dist/libpinroute_native.so, the same filter as a dynamic module for this machine's architecture
+	@echo "building $(NATIVE)"
+	RUSTFLAGS="$(NATIVE_RUSTFLAGS)" $(CARGO) build --locked --package pinroute-native --profile native
+	@mkdir -p dist
+	@cp target/native/libpinroute_native.so $(NATIVE)
+	@cd dist && sha256sum libpinroute_native.so > libpinroute_native.so.sha256
+	@echo "$(NATIVE): $$(wc -c < $(NATIVE)) bytes, sha256 $$(cut -d' ' -f1 $(NATIVE).sha256)"
+
+# The module with a way to make it panic.
+native-trap: native
+	@RUSTFLAGS="$(NATIVE_RUSTFLAGS)" $(CARGO) build --locked --quiet --package pinroute-native --profile native --features provoke-trap
+	@cp target/native/libpinroute_native.so dist/libpinroute_native_trap.so
 
 # The filter with a way to make it trap, for the tests of what happens then.
 trap: wasm

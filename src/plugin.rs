@@ -85,7 +85,7 @@ impl Plugin {
             outbox: RefCell::default(),
             router: Router::new(config, root),
             routes: per_route.map(|namespace| RefCell::new(RouteRouters::new(namespace, [third, fourth]))),
-            runtime: runtime.and_then(|config| live::with(|live| Some(live.join_runtime(&config, &ThisVm)))),
+            runtime: runtime.and_then(|config| live::with(|live| live.join_runtime(&config, &ThisVm))),
             membership: membership
                 .and_then(|config| live::with(|live| Some(live.join_membership(&config, &ThisVm)))),
             clock: Cell::new(host::now()),

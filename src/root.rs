@@ -7,7 +7,7 @@ use crate::live;
 use crate::log::follow_level;
 use crate::plugin::Plugin;
 use crate::reenter::REENTER;
-use pinroute_core::config;
+use pinroute_core::config::{self, PluginConfig};
 use pinroute_core::response::{Headers, Response};
 use pinroute_core::time::Time;
 use proxy_wasm::hostcalls;
@@ -40,7 +40,8 @@ impl Root {
     }
 
     fn configure(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let config = config::parse(bytes).map_err(|error| error.to_string())?;
+        let config = config::parse(bytes).and_then(PluginConfig::without_own_runtime);
+        let config = config.map_err(|error| error.to_string())?;
         let random = host::random().ok_or("the system has no random numbers")?;
         log::info!("pinroute {}: configuration loaded: {}", env!("CARGO_PKG_VERSION"), config.config);
         let plugin = Plugin::new(self.id, config, random);

@@ -299,7 +299,8 @@ fn the_schema_is_that_of_the_code() {
 #[test]
 fn shipped_configurations_are_neither_wrong_nor_unwise() {
     let (mut checked, schema) = (0, "docs/envoy.schema.json");
-    for path in ["envoy", "envoy/ext-proc", "envoy/recipes"].iter().flat_map(|folder| files(folder, "yaml")) {
+    let folders = ["envoy", "envoy/ext-proc", "envoy/native", "envoy/recipes"];
+    for path in folders.iter().flat_map(|folder| files(folder, "yaml")) {
         let text = read(&path);
         let report = match pinroute_inspect::check::check(&path, text.as_bytes()) {
             // The configuration of the service is a file of its own.

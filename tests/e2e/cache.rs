@@ -1,6 +1,7 @@
 //! The cache of resolver responses.
 
 use crate::{hostport, with_resolver};
+use pinroute_testkit::adapter::Adapter;
 use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::eventually;
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
@@ -136,5 +137,7 @@ fn waiting_requests_get_the_response_after_the_first_has_left() {
         open.store(true, Ordering::Relaxed);
         assert_eq!(second.join().unwrap().status, 200);
     });
-    assert_eq!((resolver.requests().len(), stat(&env, "abandoned")), (1, 1));
+    // A module's call ends with the request that it was made for, so the one that waits makes it again.
+    let calls = if Adapter::current() == Adapter::Native { 2 } else { 1 };
+    assert_eq!((resolver.requests().len(), stat(&env, "abandoned")), (calls, 1));
 }

@@ -1,6 +1,7 @@
 //! Live values without a control plane: Envoy's runtime by its admin interface, metadata, membership.
 
 use crate::shuffle::{answer_directly, shown};
+use pinroute_testkit::adapter::Adapter;
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
 use pinroute_testkit::eventually;
@@ -108,7 +109,8 @@ fn the_debug_log_shows_the_source_of_each_value() {
     let env = admin_env(true).start().unwrap();
     wait_for(&env, "customer-A", "3/8");
     assert!(!env.envoy.log().contains("routed to"));
-    env.envoy.admin_post("/logging?wasm=debug").unwrap();
+    let component = Adapter::current().log_component();
+    env.envoy.admin_post(&format!("/logging?{component}=debug")).unwrap();
     eventually(SOON, || {
         config_of(&env, "customer-A");
         let log = env.envoy.log();

@@ -1,6 +1,7 @@
 //! End-to-end tests: the built filter in a real Envoy, with real DNS and real servers.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod adapter;
 mod answers;
 mod approaches;
 mod authority;
@@ -23,6 +24,7 @@ mod live_lost_vm;
 mod live_reconnect;
 mod live_rtds;
 mod memory;
+mod native;
 mod per_route;
 mod recipes_by_pattern;
 mod recipes_with_envoy;
@@ -35,6 +37,7 @@ mod swap;
 mod untouched;
 mod verify;
 
+use pinroute_testkit::adapter::Adapter;
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
@@ -91,8 +94,12 @@ fn hostport(hostport: &str) -> FakeResponse {
     FakeResponse::ok(serde_json::json!({ "client_id": "x", "hostport": hostport }).to_string())
 }
 
-/// Fails if a VM has crashed, and with it the worker state.
+/// Fails if a VM has crashed, and with it the worker state; of the dynamic module, if a hook has panicked.
 fn assert_no_reload(env: &TestEnv) {
+    if Adapter::current() == Adapter::Native {
+        assert!(!env.envoy.log().contains("panicked"), "a hook has panicked");
+        return;
+    }
     let reloads = env.envoy.stats("wasm.pinroute.vm_reload").unwrap();
     assert!(!reloads.is_empty() && reloads.values().all(|count| *count == 0), "{reloads:?}");
 }

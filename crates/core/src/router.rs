@@ -189,6 +189,11 @@ impl Router {
         self.response_headers
     }
 
+    /// The namespace of route and cluster metadata that holds live values, if one does.
+    pub fn metadata(&self) -> Option<&str> {
+        self.metadata.as_deref()
+    }
+
     /// Whether responses matter.
     pub fn needs_reply(&self) -> bool {
         let drops = self.cache_config().is_some_and(|cache| !cache.drop_on.is_empty());
@@ -560,6 +565,17 @@ impl<W> Worker<W> {
     /// Whether the headers of the response to this call are wanted.
     pub fn needs_answer_headers(&self, token: u32) -> bool {
         self.calls.owner(token).is_some_and(|router| router.needs_answer_headers())
+    }
+
+    /// The requests that wait for this call.
+    pub fn waiting(&self, token: u32) -> &[W] {
+        self.calls.waiting(token)
+    }
+
+    /// A resolver call will not end: those who waited for it are gone.
+    pub fn on_cancelled(&mut self, token: u32) {
+        let waited = self.calls.remove(token).map_or(0, |pending| pending.waiting.len());
+        (0..waited).for_each(|_| self.on_abandoned());
     }
 
     /// A resolver call has ended. `None` if the token is unknown.

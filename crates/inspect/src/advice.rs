@@ -130,11 +130,11 @@ fn of_wiring(config: &Config, wiring: &Wiring) -> Vec<Advice> {
 fn of_plugin(plugin: &PluginConfig, wiring: &Wiring) -> Vec<Advice> {
     let mut all = Vec::new();
     if let Some(runtime) = &plugin.runtime {
-        let (path, cluster) = match &runtime.source {
-            RuntimeSource::Rtds(rtds) => ("runtime.rtds.cluster", &rtds.cluster),
-            RuntimeSource::Admin(admin) => ("runtime.admin.cluster", &admin.cluster),
-        };
-        all.extend(unknown_cluster(path, cluster, wiring));
+        all.extend(match &runtime.source {
+            RuntimeSource::Rtds(rtds) => unknown_cluster("runtime.rtds.cluster", &rtds.cluster, wiring),
+            RuntimeSource::Admin(admin) => unknown_cluster("runtime.admin.cluster", &admin.cluster, wiring),
+            RuntimeSource::Envoy => None,
+        });
     }
     if let Some(membership) = &plugin.membership {
         all.extend(unknown_cluster("membership.cluster", &membership.cluster, wiring));

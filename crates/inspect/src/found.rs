@@ -44,6 +44,8 @@ enum Content {
     Plugin(Vec<u8>),
     /// The object in a route's metadata.
     Route(Value),
+    /// What Envoy hands to a dynamic module as the configuration of a route.
+    RouteText(Vec<u8>),
     /// Envoy hands over nothing that can be known here.
     Unknown(ConfigError),
 }
@@ -76,6 +78,9 @@ impl Found {
         match &self.content {
             Content::Plugin(bytes) => config::parse(bytes).map(|plugin| Parsed::Plugin(Box::new(plugin))),
             Content::Route(value) => config::parse_route(value).map(|config| Parsed::Route(Box::new(config))),
+            Content::RouteText(bytes) => {
+                config::parse_route_text(bytes).map(|config| Parsed::Route(Box::new(config)))
+            }
             Content::Unknown(error) => Err(error.clone()),
         }
     }
@@ -156,8 +161,13 @@ fn is_envoy(document: &Node) -> bool {
     SIGNS.iter().any(|sign| document.get(sign).is_some()) || holds_plugin(document)
 }
 
+/// What makes a node the configuration of a Wasm plugin or of a dynamic module.
+fn is_plugin(node: &Node) -> bool {
+    ["vm_config", "dynamic_module_config"].iter().any(|sign| node.get(sign).is_some_and(Node::is_object))
+}
+
 fn holds_plugin(node: &Node) -> bool {
-    node.get("vm_config").is_some_and(Node::is_object)
+    is_plugin(node)
         || node.elements().iter().any(holds_plugin)
         || node.members().iter().any(|member| holds_plugin(&member.value))
 }
@@ -179,7 +189,7 @@ impl<'d> Finder<'d> {
         let manager = if node.get("http_filters").is_some() { Some(node) } else { manager };
         let is_filter = node.get("name").is_some() && node.get("typed_config").is_some();
         let filter = if is_filter { Some(node) } else { filter };
-        if node.get("vm_config").is_some_and(Node::is_object) {
+        if is_plugin(node) {
             self.add_plugin(node, manager, filter);
             return;
         }
@@ -196,6 +206,9 @@ impl<'d> Finder<'d> {
             plugin.text_at(&["vm_config", "vm_id"]),
             plugin.text_at(&["vm_config", "code", "local", "filename"]),
             plugin.text_at(&["vm_config", "code", "remote", "http_uri", "uri"]),
+            plugin.text_at(&["filter_name"]),
+            plugin.text_at(&["per_route_config_name"]),
+            plugin.text_at(&["dynamic_module_config", "name"]),
         ];
         if !names.iter().any(|name| name.to_ascii_lowercase().contains(MARK)) {
             return;
@@ -209,14 +222,19 @@ impl<'d> Finder<'d> {
                 wiring.find_unknown_filters(manager);
             }
         }
-        let configuration = plugin.get("configuration");
-        let (content, node, offset) = match configuration {
+        let configuration = plugin.get("configuration").or_else(|| plugin.get("filter_config"));
+        let (mut content, node, offset) = match configuration {
             None => (Content::Plugin(Vec::new()), None, 0),
             Some(any) => of_any(any),
         };
+        let is_of_route = plugin.get("per_route_config_name").is_some();
+        if is_of_route && let Content::Plugin(bytes) = content {
+            content = Content::RouteText(bytes);
+        }
+        let kind = if is_of_route { "route's filter" } else { "filter" };
         self.namespaces.push(namespace(&content));
         self.found.push(Found {
-            name: format!("filter {name}"),
+            name: format!("{kind} {name}"),
             line: Some(configuration.unwrap_or(plugin).line),
             wiring,
             plugin: None,

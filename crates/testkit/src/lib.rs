@@ -7,6 +7,7 @@
 //! started it** ends (`PR_SET_PDEATHSIG`), so no process outlives a test run, not even one that ends by `kill -9`.
 //! Therefore start processes from a thread that lives long enough: the test's own, or the main thread.
 
+pub mod adapter;
 pub mod config;
 pub mod control_plane;
 pub mod dns;

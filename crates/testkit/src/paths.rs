@@ -21,6 +21,12 @@ pub fn wasm() -> PathBuf {
     project_root().join("dist/pinroute.wasm")
 }
 
+/// The dynamic module that `make native` builds. It may not exist.
+#[must_use]
+pub fn native() -> PathBuf {
+    project_root().join("dist/libpinroute_native.so")
+}
+
 /// Envoy configurations shipped with the project.
 #[must_use]
 pub fn shipped_configs() -> PathBuf {

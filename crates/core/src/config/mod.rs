@@ -49,9 +49,17 @@ pub fn parse(bytes: &[u8]) -> Result<PluginConfig, ConfigError> {
 pub fn parse_route(value: &Value) -> Result<Config, ConfigError> {
     let text = value.as_object().filter(|members| members.len() == 1).and_then(|members| members.get("json"));
     match text {
-        Some(Value::String(text)) => validate::route(read(&document(text.as_bytes())?)?),
+        Some(Value::String(text)) => parse_route_text(text.as_bytes()),
         _ => validate::route(read(value)?),
     }
+}
+
+/// Reads a route's configuration that comes as JSON text.
+///
+/// # Errors
+/// The first mistake.
+pub fn parse_route_text(bytes: &[u8]) -> Result<Config, ConfigError> {
+    validate::route(read(&document(bytes)?)?)
 }
 
 /// JSON text, or a serialized Struct: Envoy hands a Struct over in this form.

@@ -394,9 +394,10 @@ fn allowed_targets(patterns: Vec<super::scalar::Pattern>) -> Result<Arc<AllowedT
 }
 
 fn runtime(runtime: wire::Runtime) -> Result<RuntimeConfig> {
-    let wire::Runtime { prefix, rtds, admin } = runtime;
-    exactly_one("runtime", &[("rtds", rtds.is_some()), ("admin", admin.is_some())])?;
-    let source = match (rtds, admin.unwrap_or_default()) {
+    let wire::Runtime { prefix, rtds, admin, envoy } = runtime;
+    let sources = [("rtds", rtds.is_some()), ("admin", admin.is_some()), ("envoy", envoy.is_some())];
+    exactly_one("runtime", &sources)?;
+    let source = match (rtds, admin) {
         (Some(wire::Rtds { cluster, authority, resource }), _) => {
             let cluster = cluster.map_or_else(|| "xds_cluster".to_owned(), |cluster| cluster.0);
             RuntimeSource::Rtds(RtdsConfig {
@@ -405,9 +406,10 @@ fn runtime(runtime: wire::Runtime) -> Result<RuntimeConfig> {
                 resource: resource.map_or_else(|| "runtime".to_owned(), |resource| resource.0),
             })
         }
-        (None, wire::Admin { cluster, refresh }) => {
+        (None, Some(wire::Admin { cluster, refresh })) => {
             RuntimeSource::Admin(self::admin(cluster, refresh.map(|refresh| refresh.0)))
         }
+        (None, None) => RuntimeSource::Envoy,
     };
     Ok(RuntimeConfig {
         prefix: prefix.map_or_else(|| "shuffle_sharding".to_owned(), |prefix| prefix.0),

@@ -1,5 +1,6 @@
 //! A validated configuration.
 
+use super::ConfigError;
 use crate::hash::fingerprint;
 use crate::key::{Key, KeySource};
 use crate::resolve::answer::AnswerConfig;
@@ -24,6 +25,23 @@ pub struct PluginConfig {
     pub runtime: Option<RuntimeConfig>,
     /// The cluster whose endpoint count is a live value.
     pub membership: Option<MembershipConfig>,
+}
+
+impl PluginConfig {
+    /// For adapters that cannot read Envoy's own runtime.
+    ///
+    /// # Errors
+    /// If the configuration asks for that.
+    pub fn without_own_runtime(self) -> Result<Self, ConfigError> {
+        match &self.runtime {
+            Some(RuntimeConfig { source: RuntimeSource::Envoy, .. }) => Err(ConfigError::new(
+                "runtime.envoy",
+                "only the dynamic module can read Envoy's runtime",
+                "`rtds` or `admin`",
+            )),
+            _ => Ok(self),
+        }
+    }
 }
 
 /// How requests are decided: by a plugin, or on one route.
@@ -104,6 +122,8 @@ pub enum RuntimeSource {
     Rtds(RtdsConfig),
     /// Polled from Envoy's admin interface.
     Admin(AdminConfig),
+    /// Read from Envoy's own runtime, by an adapter that can.
+    Envoy,
 }
 
 /// A server of the Runtime Discovery Service.

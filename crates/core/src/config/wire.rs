@@ -330,7 +330,7 @@ pub struct Verify {
 #[cfg_attr(
     feature = "schema",
     derive(JsonSchema),
-    schemars(extend("oneOf" = [{ "required": ["rtds"] }, { "required": ["admin"] }]))
+    schemars(extend("oneOf" = [{ "required": ["rtds"] }, { "required": ["admin"] }, { "required": ["envoy"] }]))
 )]
 #[serde(default, deny_unknown_fields)]
 pub struct Runtime {
@@ -342,7 +342,17 @@ pub struct Runtime {
     /// The values are polled from Envoy's admin interface.
     #[serde(deserialize_with = "object")]
     pub admin: Option<Admin>,
+    /// The values are read from Envoy's own runtime, with all its layers. Only the dynamic module can do so, and only the
+    /// values that have no key in their names.
+    #[serde(deserialize_with = "object")]
+    pub envoy: Option<OwnRuntime>,
 }
+
+/// Envoy's own runtime.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct OwnRuntime {}
 
 /// A server of the Runtime Discovery Service.
 #[derive(Debug, Default, Deserialize)]

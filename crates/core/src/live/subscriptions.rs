@@ -65,8 +65,8 @@ impl Subscriptions {
         &mut self.recorder
     }
 
-    /// A plugin uses this source of runtime values.
-    pub fn join_runtime(&mut self, config: &RuntimeConfig, vm: &impl Vm) -> SubscriptionId {
+    /// A plugin uses this source of runtime values. `None` for Envoy's own runtime, which is read and not subscribed to.
+    pub fn join_runtime(&mut self, config: &RuntimeConfig, vm: &impl Vm) -> Option<SubscriptionId> {
         let prefix = &config.prefix;
         match &config.source {
             RuntimeSource::Rtds(server) => {
@@ -74,14 +74,15 @@ impl Subscriptions {
                 let name = format!("rtds {cluster:?} {authority:?} {resource:?} {prefix:?}");
                 let gauge = format!("rtds.{cluster}.{resource}");
                 let source = |random| Source::Rtds(Rtds::new(server, prefix, random));
-                self.join(name, gauge, true, source, vm)
+                Some(self.join(name, gauge, true, source, vm))
             }
             RuntimeSource::Admin(config) => {
                 let AdminConfig { cluster, .. } = config;
                 let name = format!("admin {cluster:?} {prefix:?}");
                 let query = Query::Runtime { prefix: prefix.clone() };
-                self.join_admin(name, format!("admin.{cluster}"), true, config, query, vm)
+                Some(self.join_admin(name, format!("admin.{cluster}"), true, config, query, vm))
             }
+            RuntimeSource::Envoy => None,
         }
     }
 
@@ -140,6 +141,11 @@ impl Subscriptions {
         fresh.follow(vm);
         self.list.push(fresh);
         id
+    }
+
+    /// The sources in the names of gauges, see [`Gauge::name_of`].
+    pub fn gauge_sources(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().filter(|known| known.is_runtime).map(|known| known.gauge.as_str())
     }
 
     fn get_mut(&mut self, id: SubscriptionId) -> Option<&mut Subscription> {

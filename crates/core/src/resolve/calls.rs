@@ -90,6 +90,11 @@ impl<O, W> PendingCalls<O, W> {
         self.by_token.get(&token).map(|pending| &pending.owner)
     }
 
+    /// The requests that wait for a call.
+    pub fn waiting(&self, token: u32) -> &[W] {
+        self.by_token.get(&token).map(|pending| pending.waiting.as_slice()).unwrap_or_default()
+    }
+
     /// A call was made.
     pub fn add(&mut self, token: u32, pending: Pending<O, W>) {
         if let Some(digest) = pending.digest {

@@ -178,10 +178,10 @@ const CASES: &[(&str, &str)] = &[
     (r#"{"shuffle_shard":{},"response_headers":1}"#, "response_headers: got 1; allowed: true or false"),
     (r#"{"per_route":""}"#, r#"per_route: got ""; allowed: a namespace of metadata"#),
     (r#"{"metadata":{}}"#, "metadata: got {}; allowed: a namespace of metadata"),
-    (r#"{"runtime":{}}"#, "runtime: got none of its fields; allowed: exactly one of rtds, admin"),
+    (r#"{"runtime":{}}"#, "runtime: got none of its fields; allowed: exactly one of rtds, admin, envoy"),
     (
         r#"{"runtime":{"rtds":{},"admin":{}}}"#,
-        "runtime.admin: got both `rtds` and `admin`; allowed: exactly one of rtds, admin",
+        "runtime.admin: got both `rtds` and `admin`; allowed: exactly one of rtds, admin, envoy",
     ),
     (
         r#"{"runtime":{"prefix":"a.","rtds":{}}}"#,

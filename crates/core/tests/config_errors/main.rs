@@ -32,6 +32,17 @@ fn a_route_has_the_plugins_fields_but_those_of_the_plugin_as_a_whole() {
 }
 
 #[test]
+fn only_the_dynamic_module_reads_envoys_own_runtime() {
+    let plugin = |text: &str| config::parse(text.as_bytes()).unwrap().without_own_runtime();
+    let error = plugin(r#"{"runtime":{"envoy":{}}}"#).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "runtime.envoy: only the dynamic module can read Envoy's runtime; allowed: `rtds` or `admin`"
+    );
+    assert!(plugin(r#"{"runtime":{"rtds":{}}}"#).is_ok() && plugin("{}").is_ok());
+}
+
+#[test]
 fn a_target_that_the_list_may_allow_is_accepted() {
     for text in [
         r#"{"template":{},"target":{"authority":"h-{key}:8081"},"allowed_targets":["h-*:8082","h-*"]}"#,

@@ -96,6 +96,20 @@ fn with_a_cache_requests_for_one_key_share_a_call() {
 }
 
 #[test]
+fn a_call_that_is_cancelled_is_forgotten() {
+    let mut bench = Bench::new(CACHED);
+    bench.send(&join("1"), 7);
+    assert!(matches!(bench.decide(&join("1")), Decision::Wait));
+    assert_eq!((bench.worker.waiting(7), bench.worker.waiting(8)), (&[1, 2][..], &[][..]));
+    bench.counted();
+    bench.worker.on_cancelled(7);
+    assert_eq!(bench.counted(), [Counter::Abandoned; 2], "no failure is counted, and none is cached");
+    assert!(bench.worker.on_response(7, Response::Failed, bench.now).is_none());
+    bench.send(&join("1"), 8);
+    assert_eq!(bench.respond(8, 200, HOST_1), [(3, "host-1:80".to_owned())]);
+}
+
+#[test]
 fn a_call_that_ended_is_not_joined() {
     let mut bench = Bench::new(r#"{"resolve":{"cache":{"ttl":"1ms","negative_ttl":"0s"}}}"#);
     bench.send(&join("1"), 7);

@@ -7,3 +7,4 @@ mod tree;
 
 pub use addresses::{Address, AddressMap};
 pub use shipped::Shipped;
+pub(crate) use tree::walk;

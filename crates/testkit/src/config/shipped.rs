@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::addresses::{Address, AddressMap};
 use super::tree::{find_all, find_mut, text, walk};
+use crate::adapter::MODULE;
 use crate::paths;
 
 /// The folder of the files in the container, which the shipped configurations name.
@@ -42,13 +43,13 @@ impl Shipped {
         Ok(Self { name: name.to_owned(), document })
     }
 
-    /// The names of all shipped configurations, those of recipes too, sorted.
+    /// The names of all shipped configurations, those of recipes and of the dynamic module too, sorted.
     ///
     /// # Errors
     /// If a folder cannot be read.
     pub fn list() -> Result<Vec<String>> {
         let mut names = Vec::new();
-        for folder in ["", "recipes/"] {
+        for folder in ["", "native/", "recipes/"] {
             let dir = paths::shipped_configs().join(folder);
             for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
                 let name = entry?.file_name().to_string_lossy().into_owned();
@@ -196,28 +197,28 @@ impl Shipped {
             .with_context(|| format!("{} has no HTTP filter {name:?}", self.name))
     }
 
-    /// Gives a Wasm filter another configuration, as JSON text.
+    /// Gives a filter another configuration, as JSON text.
     ///
     /// # Errors
-    /// If there is no such filter, or if it is not Wasm.
+    /// If there is no such filter, or if it is neither Wasm nor a dynamic module.
     pub fn plugin_config(&mut self, filter: &str, config: &Value) -> Result<&mut Self> {
         self.plugin_config_text(filter, &config.to_string())
     }
 
-    /// Gives a Wasm filter any text as its configuration, valid JSON or not.
+    /// Gives a filter any text as its configuration, valid JSON or not.
     ///
     /// # Errors
-    /// If there is no such filter, or if it is not Wasm.
+    /// If there is no such filter, or if it is neither Wasm nor a dynamic module.
     pub fn plugin_config_text(&mut self, filter: &str, text: &str) -> Result<&mut Self> {
         let string = json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": text });
         self.plugin_config_any(filter, string)
     }
 
-    /// Gives a Wasm filter another configuration, as a `google.protobuf.Struct`, in which every number is
+    /// Gives a filter another configuration, as a `google.protobuf.Struct`, in which every number is
     /// a double.
     ///
     /// # Errors
-    /// If there is no such filter, or if it is not Wasm.
+    /// If there is no such filter, or if it is neither Wasm nor a dynamic module.
     pub fn plugin_config_struct(&mut self, filter: &str, config: &Value) -> Result<&mut Self> {
         let any = json!({ "@type": "type.googleapis.com/google.protobuf.Struct", "value": config });
         self.plugin_config_any(filter, any)
@@ -226,7 +227,16 @@ impl Shipped {
     fn plugin_config_any(&mut self, filter: &str, any: Value) -> Result<&mut Self> {
         let typed = self.http_filter(filter)?.get_mut("typed_config");
         let typed = typed.with_context(|| format!("the filter {filter:?} has no typed_config"))?;
-        ensure!(text(typed, "@type") == Some(WASM), "the filter {filter:?} is not a Wasm filter");
+        if text(typed, "@type") == Some(MODULE) {
+            if let Some(module) = typed.as_object_mut() {
+                module.insert("filter_config".to_owned(), any);
+            }
+            return Ok(self);
+        }
+        ensure!(
+            text(typed, "@type") == Some(WASM),
+            "the filter {filter:?} is neither Wasm nor a dynamic module"
+        );
         let plugin = typed.get_mut("config").and_then(Value::as_object_mut);
         plugin
             .with_context(|| format!("the filter {filter:?} has no config"))?

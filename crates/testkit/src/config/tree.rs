@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Calls `visit` on every value, parents before children.
-pub(super) fn walk(value: &mut Value, visit: &mut impl FnMut(&mut Value)) {
+pub(crate) fn walk(value: &mut Value, visit: &mut impl FnMut(&mut Value)) {
     visit(value);
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| walk(item, visit)),

@@ -12,7 +12,9 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::install::envoy_binary;
+use crate::adapter::{Adapter, MODULE, for_native};
 use crate::http::Client;
+use crate::paths;
 use crate::poll::eventually;
 use crate::process::{Process, die_with_this_thread};
 use tempfile::TempDir;
@@ -71,7 +73,8 @@ impl Envoy {
         let dir = TempDir::new()?;
         let config_file = write_config(&dir, config)?;
         let admin_file = dir.path().join("admin-address");
-        let mut command = Command::new(envoy_binary()?);
+        let adapter = Adapter::current();
+        let mut command = command()?;
         command.arg("-c").arg(&config_file).arg("--admin-address-path").arg(&admin_file).args([
             "--disable-hot-restart",
             "--concurrency",
@@ -79,7 +82,7 @@ impl Envoy {
             "-l",
             &options.log_level,
             "--component-log-level",
-            &options.component_log_level,
+            &adapter.log_levels(&options.component_log_level),
         ]);
         command.args(&options.arguments);
         let process = Process::spawn("envoy", &mut command, dir.path().join("log"))?;
@@ -142,16 +145,20 @@ impl Envoy {
         Ok(self.stats(name)?.get(name).copied().unwrap_or_default())
     }
 
-    /// Counters and gauges whose names begin with `prefix`.
+    /// Counters and gauges whose names begin with `prefix`. The filter's have their names under Wasm, whatever the adapter.
     ///
     /// # Errors
     /// If the admin interface does not respond.
     pub fn stats(&self, prefix: &str) -> Result<BTreeMap<String, u64>> {
+        let adapter = Adapter::current();
+        let (asked, prefix) = (prefix, adapter.stat(prefix));
         // Reduces the thousands of lines that Envoy prints. A dot replaces every character with a meaning in a regular
         // expression or a URL; `parse_stats` compares the exact prefix.
         let pattern: String =
             prefix.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '.' }).collect();
-        Ok(parse_stats(&self.admin_get(&format!("/stats?filter=^{pattern}"))?, prefix))
+        let stats = parse_stats(&self.admin_get(&format!("/stats?filter=^{pattern}"))?, &prefix);
+        let name = |name: String| if prefix == asked { name } else { adapter.stat_under_wasm(&name) };
+        Ok(stats.into_iter().map(|(stat, value)| (name(stat), value)).collect())
     }
 
     /// The address of the listener of this name, also if the configuration has port 0.
@@ -226,7 +233,7 @@ impl Envoy {
 /// If Envoy rejects it, with Envoy's output.
 pub fn validate(config: &Value) -> Result<()> {
     let dir = TempDir::new()?;
-    let mut command = Command::new(envoy_binary()?);
+    let mut command = command()?;
     command.args(["--mode", "validate", "-l", "warning", "-c"]).arg(write_config(&dir, config)?);
     die_with_this_thread(&mut command);
     let output = command.output().context("cannot run Envoy")?;
@@ -238,10 +245,26 @@ pub fn validate(config: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Writes the configuration as JSON, which Envoy recognises by the file's extension.
+/// Envoy's command, which finds the dynamic module in `dist/`.
+fn command() -> Result<Command> {
+    let mut command = Command::new(envoy_binary()?);
+    command.env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", paths::native().with_file_name(""));
+    Ok(command)
+}
+
+/// Writes the configuration as JSON, which Envoy recognises by the file's extension, for the adapter that tests run with.
 fn write_config(dir: &TempDir, config: &Value) -> Result<PathBuf> {
     let file = dir.path().join("envoy.json");
-    fs::write(&file, serde_json::to_vec_pretty(config)?)?;
+    let mut config = config.clone();
+    if Adapter::current() == Adapter::Native {
+        for_native(&mut config);
+    }
+    let text = serde_json::to_string_pretty(&config)?;
+    if text.contains(MODULE) {
+        let native = paths::native();
+        ensure!(native.exists(), "{} is missing: run `make native`", native.display());
+    }
+    fs::write(&file, text)?;
     Ok(file)
 }
 

@@ -38,7 +38,7 @@ struct OneVm<'p> {
 impl<'p> OneVm<'p> {
     fn new(process: &'p FakeProcess, seed: u64, config: &RuntimeConfig) -> Self {
         let mut subscriptions = Subscriptions::new(seed);
-        let id = subscriptions.join_runtime(config, process);
+        let id = subscriptions.join_runtime(config, process).unwrap();
         Self { process, subscriptions, id, now: at(0) }
     }
 
@@ -115,7 +115,7 @@ fn another_refresh_interval_is_the_same_source() {
     assert!(main.subscriptions.has_call(9));
     main.subscriptions.on_response(9, Some(body), &process);
     assert_eq!(OneVm::new(&process, 3, &admin_config(1_000)).total_hosts(), Some(12));
-    let id = main.subscriptions.join_runtime(&admin_config(1_000), &process);
+    let id = main.subscriptions.join_runtime(&admin_config(1_000), &process).unwrap();
     assert_eq!(id, main.id);
     main.tick(5_000).expect("the interval in force then");
     main.subscriptions.on_started(main.id, Some(10));
@@ -207,7 +207,7 @@ fn an_unusable_value_is_reported_once_and_leaves_the_last_good_one() {
 fn a_plugin_that_leaves_ends_its_stream_and_the_next_one_continues() {
     let process = FakeProcess::default();
     let mut main = OneVm::new(&process, 1, &rtds_config());
-    let second = main.subscriptions.join_runtime(&rtds_config(), &process);
+    let second = main.subscriptions.join_runtime(&rtds_config(), &process).unwrap();
     assert_eq!(second, main.id, "one subscription for both plugins");
     main.open(0, 7);
     assert_eq!(main.subscriptions.tick(main.id, PLUGIN + 1, at(10), &process), None, "one of them drives");
