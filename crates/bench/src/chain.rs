@@ -1,7 +1,7 @@
 //! Envoy's configuration: a listener for each filter chain that is measured, all alike but for one filter.
 
 use anyhow::{Context, Result};
-use pinroute_testkit::paths;
+use pinroute_testkit::{adapter, paths};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +19,8 @@ pub enum Filter {
     Lua(String),
     /// A Wasm module with its configuration.
     Wasm(PathBuf, Value),
+    /// The dynamic module with its configuration.
+    Native(Value),
 }
 
 impl Filter {
@@ -39,6 +41,14 @@ impl Filter {
             _ => None,
         }
     }
+
+    /// The same as a dynamic module, if the filter is pinroute.
+    pub fn native(self) -> Self {
+        match self {
+            Self::Wasm(module, config) if module == paths::wasm() => Self::Native(config),
+            other => other,
+        }
+    }
 }
 
 /// A listener with its filter chain.
@@ -48,12 +58,14 @@ pub struct Chain {
     pub name: String,
     /// Its filter.
     pub filter: Filter,
+    /// Whether a host answers, instead of Envoy itself.
+    pub has_upstream: bool,
 }
 
 impl Chain {
     /// A chain.
     pub fn new(name: impl Into<String>, filter: Filter) -> Self {
-        Self { name: name.into(), filter }
+        Self { name: name.into(), filter, has_upstream: false }
     }
 }
 
@@ -100,6 +112,13 @@ impl Bootstrap<'_> {
             .map(|(name, value)| json!({ "header": { "key": name, "value": value } }))
             .collect();
         let mut filters: Vec<Value> = chain.filter.document(&chain.name).into_iter().collect();
+        let route = if chain.has_upstream {
+            // The server answers this path to whatever host a filter has set.
+            json!({ "match": { "prefix": "/join" }, "route": { "cluster": RESOLVER, "prefix_rewrite": "/health" } })
+        } else {
+            // Envoy responds itself, so that no backend adds to the figures.
+            json!({ "match": { "prefix": "/" }, "direct_response": { "status": 200 } })
+        };
         filters.push(json!({
             "name": "router",
             "typed_config": { "@type": kind("filters.http.router.v3.Router") },
@@ -119,8 +138,7 @@ impl Bootstrap<'_> {
                             "name": "all",
                             "domains": ["*"],
                             "response_headers_to_add": shown,
-                            // Envoy responds itself, so that no backend adds to the figures.
-                            "routes": [{ "match": { "prefix": "/" }, "direct_response": { "status": 200 } }],
+                            "routes": [route],
                         }],
                     },
                     "http_filters": filters,
@@ -142,6 +160,12 @@ impl Filter {
                 },
             })),
             Self::Wasm(module, config) => Some(wasm(name, module, config)),
+            Self::Native(config) => {
+                let any = json!({ "@type": "type.googleapis.com/google.protobuf.Struct", "value": config });
+                Some(
+                    json!({ "name": "native", "typed_config": adapter::filter("pinroute_native", Some(any)) }),
+                )
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct Goal {
 }
 
 /// What, of which chain, to which chain, and the limit.
-const RATIOS: [(&str, &str, &str, f64); 10] = [
+const RATIOS: [(&str, &str, &str, f64); 16] = [
     ("resolve, cached / Lua resolve", "resolve-warm", "lua-resolve", 0.17),
     ("resolve, every key new / Lua resolve", "resolve-new", "lua-resolve-new", 1.0),
     ("index / Lua with the same FNV-1a", "index", "lua-index", 0.8),
@@ -31,6 +31,12 @@ const RATIOS: [(&str, &str, &str, f64); 10] = [
     ("shuffle lua_djb2, no response headers / empty Wasm filter", "djb2-request", "wasm-empty", 1.8),
     ("shuffle rendezvous, no response headers / empty Wasm filter", "rendezvous-request", "wasm-empty", 1.8),
     ("shuffle rendezvous, response headers / empty Wasm filter", "rendezvous", "wasm-empty", 1.8),
+    ("native resolve, cached / Lua resolve", "native-resolve-warm", "lua-resolve", 0.1),
+    ("native resolve, every key new / Lua resolve", "native-resolve-new", "lua-resolve-new", 0.85),
+    ("native index / Lua resolve", "native-index", "lua-resolve", 0.1),
+    ("native template / Lua resolve", "native-template", "lua-resolve", 0.1),
+    ("native shuffle lua_djb2 / Lua shuffle, same headers", "native-djb2", "lua-shuffle", 0.5),
+    ("native shuffle rendezvous / Lua shuffle, same headers", "native-rendezvous", "lua-shuffle", 0.5),
 ];
 
 /// All goals.

@@ -54,6 +54,9 @@ struct Options {
     /// Only compare these chains, and write nothing
     #[arg(long, value_name = "CHAIN,...", value_delimiter = ',')]
     only: Vec<String>,
+    /// With --only: a host behind Envoy answers, instead of Envoy itself
+    #[arg(long, requires = "only")]
+    upstream: bool,
     /// Only compare dist/pinroute.wasm with another build of it, in the same run; write nothing. With --only some chains
     #[arg(long, value_name = "OLD.wasm", conflicts_with_all = ["publish", "out"])]
     compare: Option<PathBuf>,
@@ -102,7 +105,8 @@ fn run(options: &Options) -> Result<()> {
         measure_all(options, &scale, &progress)
     } else {
         let bench = Bench::start()?;
-        let contest = Contest::new(&bench, variants::named(bench.port(), &options.only)?)?;
+        let new = if options.upstream { Contest::with_upstream } else { Contest::new };
+        let contest = new(&bench, variants::named(bench.port(), &options.only)?)?;
         println!("\n{}", report::peers(&contest.run(&scale, &progress)?));
         Ok(())
     }

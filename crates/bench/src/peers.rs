@@ -73,8 +73,18 @@ pub struct Contest<'b> {
 impl<'b> Contest<'b> {
     /// Starts an Envoy with these chains and a bare one.
     pub fn new(bench: &'b Bench, variants: Vec<Variant>) -> Result<Self> {
+        Self::start(bench, variants, false)
+    }
+
+    /// As [`new`](Self::new), but a host behind Envoy answers all requests.
+    pub fn with_upstream(bench: &'b Bench, variants: Vec<Variant>) -> Result<Self> {
+        Self::start(bench, variants, true)
+    }
+
+    fn start(bench: &'b Bench, variants: Vec<Variant>, has_upstream: bool) -> Result<Self> {
         let chains: Vec<Chain> = std::iter::once(bare().chain)
             .chain(variants.iter().map(|variant| variant.chain.clone()))
+            .map(|chain| Chain { has_upstream, ..chain })
             .collect();
         bench.xds.set_runtime(variants::RUNTIME, &variants::runtime());
         let (rig, _) = bench.envoy(1, &chains)?;

@@ -6,6 +6,7 @@ use crate::rig::Bench;
 use crate::scale::Scale;
 use crate::variants::{BARE, WARM, resolve, shuffle};
 use anyhow::{Context, Result};
+use pinroute_testkit::paths;
 use serde::Serialize;
 use serde_json::json;
 use std::fs;
@@ -56,7 +57,7 @@ impl Subject {
     pub fn with_module(self, module: &Path) -> Self {
         match self.filter {
             Filter::Wasm(_, config) => Self { filter: Filter::Wasm(module.to_owned(), config), ..self },
-            _ => self,
+            Filter::None | Filter::Lua(_) | Filter::Native(_) => self,
         }
     }
 }
@@ -80,6 +81,8 @@ pub fn subjects(bench: &Bench) -> Result<Vec<Subject>> {
         Subject::new("wasm-empty", "Wasm, empty", Filter::least("nothing")),
     ];
     all.extend(pinroute(bench));
+    let two_of_eight = shuffle(&json!({ "total_hosts": 8, "shard_size": 2 }), true, None);
+    all.push(Subject::new("native", "native, shuffle", two_of_eight.native()));
     Ok(all)
 }
 
@@ -97,7 +100,8 @@ pub fn measure(bench: &Bench, scale: &Scale, subjects: Vec<Subject>) -> Result<V
     let resources = |(Subject { name, label, filter }, rounds): (Subject, Vec<[f64; 3]>)| {
         let module_bytes = match filter {
             Filter::Wasm(module, _) => Some(size(&module)?),
-            _ => None,
+            Filter::Native(_) => Some(size(&paths::native())?),
+            Filter::None | Filter::Lua(_) => None,
         };
         Ok(Resources {
             name,

@@ -157,10 +157,11 @@ impl Rig<'_> {
 
     /// Fails if pinroute refused a request, or if a VM was lost.
     pub fn check(&self) -> Result<()> {
-        for prefix in
-            ["wasmcustom.pinroute_rejected", "wasmcustom.pinroute_continued", "wasmcustom.pinroute_passed"]
+        for (namespace, what) in ["wasmcustom.pinroute_", "pinroute."]
+            .into_iter()
+            .flat_map(|namespace| ["rejected", "continued", "passed"].map(|what| (namespace, what)))
         {
-            let odd = self.envoy.stats(prefix)?;
+            let odd = self.envoy.stats(&format!("{namespace}{what}"))?;
             ensure!(odd.values().all(|count| *count == 0), "pinroute did not route every request: {odd:?}");
         }
         let reloads = self.envoy.stats("wasm.")?;

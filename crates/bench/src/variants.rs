@@ -31,7 +31,7 @@ pub fn all(port: u16) -> Result<Vec<Variant>> {
     let rendezvous = json!({ "total_hosts": 8, "shard_size": 2 });
     let cache = json!({ "ttl": "60s", "max_entries": 10_000, "negative_ttl": "1s", "stale_if_error": "60s" });
     let lua_shuffle = script("envoy/lua/shuffle_shard.lua")?;
-    Ok(vec![
+    let mut all = vec![
         new("wasm-empty", "Wasm, empty: the limit", WARM, Filter::least("nothing")),
         new(
             "wasm-route",
@@ -116,7 +116,45 @@ pub fn all(port: u16) -> Result<Vec<Variant>> {
             WARM,
             target_only(shuffle(&rendezvous, false, None)),
         ),
-    ])
+    ];
+    all.extend(native(&all));
+    Ok(all)
+}
+
+/// The chains that are measured with the dynamic module too.
+const NATIVE: [(&str, &str); 7] = [
+    ("resolve-warm", "native, resolve, cached"),
+    ("resolve-new", "native, resolve, cache, every key new"),
+    ("resolve-uncached", "native, resolve, no cache, every key new"),
+    ("index", "native, index (FNV-1a)"),
+    ("template", "native, template"),
+    ("djb2", "native, shuffle lua_djb2"),
+    ("rendezvous", "native, shuffle rendezvous"),
+];
+
+fn native(all: &[Variant]) -> Vec<Variant> {
+    let twin = |(name, label): (&str, &'static str)| {
+        let Variant { chain, keys, .. } = all.iter().find(|one| one.chain.name == name)?.clone();
+        let chain = Chain::new(format!("native-{name}"), chain.filter.native());
+        Some(Variant { chain, label, keys })
+    };
+    NATIVE.into_iter().filter_map(twin).collect()
+}
+
+/// The chains that are measured with a host behind Envoy too.
+pub fn with_upstream(port: u16) -> Result<Vec<Variant>> {
+    let names = [
+        "lua-resolve",
+        "resolve-warm",
+        "native-resolve-warm",
+        "lua-index",
+        "index",
+        "native-index",
+        "lua-shuffle",
+        "djb2",
+        "native-djb2",
+    ];
+    named(port, &names.map(str::to_owned))
 }
 
 /// Some variants, by the names of their chains.

@@ -28,6 +28,7 @@ pub fn bars(peers: &[Measured]) -> Result<String> {
             colour: match &one.name {
                 name if name.starts_with("wasm") => Colour::Grey,
                 name if name.starts_with("lua") => Colour::Orange,
+                name if name.starts_with("native") => Colour::Green,
                 _ => Colour::Blue,
             },
             value: one.above_us.median,

@@ -24,6 +24,8 @@ pub struct Report {
     pub goals: Vec<Goal>,
     /// The chains.
     pub peers: Vec<Measured>,
+    /// Some chains with a host behind Envoy.
+    pub upstream: Vec<Measured>,
     /// How costs grow.
     pub growth: Vec<Plot>,
     /// Start-up, memory, size.
@@ -37,10 +39,23 @@ impl Report {
         let contest = Contest::new(&bench, variants::all(bench.port())?)?;
         let (peers, envoy) = (contest.run(scale, progress)?, contest.version()?);
         drop(contest);
+        progress("with a host behind Envoy");
+        let contest = Contest::with_upstream(&bench, variants::with_upstream(bench.port())?)?;
+        let upstream = contest.run(scale, progress)?;
+        drop(contest);
         let growth = growth::plots(&bench, scale, progress)?;
         progress("start-up time and memory");
         let resources = resources::measure(&bench, scale, resources::subjects(&bench)?)?;
         let goals = goals(&peers, &growth)?;
-        Ok(Self { machine: Machine::this(), envoy, scale: scale.clone(), goals, peers, growth, resources })
+        Ok(Self {
+            machine: Machine::this(),
+            envoy,
+            scale: scale.clone(),
+            goals,
+            peers,
+            upstream,
+            growth,
+            resources,
+        })
     }
 }
