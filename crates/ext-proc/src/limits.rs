@@ -63,6 +63,9 @@ impl Supported {
                 let problem = "does not poll Envoy's admin interface";
                 return refuse("runtime.admin", problem, "`runtime.rtds`");
             }
+            (Some(RuntimeConfig { source: RuntimeSource::Envoy, .. }), _) => {
+                return refuse("runtime.envoy", "cannot read Envoy's runtime", "`runtime.rtds`");
+            }
             (Some(_), None) => {
                 let problem = "does not know Envoy's clusters";
                 return refuse("runtime.rtds.cluster", problem, "--xds with the URL of the control plane");
@@ -102,6 +105,7 @@ mod tests {
             (format!(r#"{{{shuffle}, "metadata": "envoy.lb"}}"#), "metadata: "),
             (format!(r#"{{{shuffle}, "membership": {{"cluster": "c"}}}}"#), "membership: "),
             (format!(r#"{{{shuffle}, "per_route": "pinroute"}}"#), "per_route: "),
+            (format!(r#"{{{shuffle}, "runtime": {{"envoy": {{}}}}}}"#), "runtime.envoy: "),
             (format!(r#"{{{shuffle}, "runtime": {{"prefix": "p", "admin": {{}}}}}}"#), "runtime.admin: "),
             (
                 format!(r#"{{{shuffle}, "runtime": {{"prefix": "p", "rtds": {{"cluster": "x"}}}}}}"#),

@@ -61,7 +61,8 @@ impl Drop for Stream {
 /// A subscription of this process, which shares its values with nobody.
 pub struct Live {
     subscriptions: Subscriptions,
-    id: SubscriptionId,
+    /// `None` for a source that only Envoy has, which this service refuses when it is loaded.
+    id: Option<SubscriptionId>,
     process: Process,
     channel: Channel,
     streams: HashMap<u32, Stream>,
@@ -116,7 +117,7 @@ impl Live {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             let action = tokio::select! {
-                _ = ticks.tick() => self.subscriptions.tick(self.id, PLUGIN, self.now(), &self.process),
+                _ = ticks.tick() => self.tick(),
                 event = self.events.1.recv() => match event {
                     Some(event) => self.on_event(event),
                     // This value holds a sender.
@@ -167,8 +168,13 @@ impl Live {
         }
     }
 
+    fn tick(&mut self) -> Option<Action> {
+        let now = self.now();
+        self.subscriptions.tick(self.id?, PLUGIN, now, &self.process)
+    }
+
     fn publish(&self) {
-        let snapshot = self.subscriptions.snapshot(self.id);
+        let Some(snapshot) = self.id.map(|id| self.subscriptions.snapshot(id)) else { return };
         self.values.send_if_modified(|values| {
             let is_new = values.runtime.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &snapshot));
             values.runtime = Some(snapshot);
