@@ -288,5 +288,6 @@ fn envoys_own_runtime_decides() {
     set("enabled=true");
     set("total_hosts=");
     wait_for(&clients, "a", "5/8");
-    assert!(env.envoy.stat("pinroute.runtime.updates").unwrap() >= 5);
+    // The last two changes may be seen at once.
+    assert!(env.envoy.stat("pinroute.runtime.updates").unwrap() >= 4);
 }
