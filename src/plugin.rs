@@ -125,8 +125,10 @@ impl Plugin {
     /// Takes the live values as they are now.
     pub fn refresh(&self) {
         let snapshot = |id: Option<SubscriptionId>| id.map(|id| live::with(|live| live.snapshot(id)));
-        let membership = snapshot(self.membership).and_then(|snapshot| snapshot.number(Number::TotalHosts));
-        self.live.replace(LiveValues { runtime: snapshot(self.runtime), membership });
+        let cluster = snapshot(self.membership);
+        let membership = cluster.as_ref().and_then(|cluster| cluster.number(Number::TotalHosts));
+        let endpoints = cluster.as_ref().and_then(|cluster| cluster.endpoints().cloned());
+        self.live.replace(LiveValues { runtime: snapshot(self.runtime), membership, endpoints });
     }
 
     /// A tick of the root context.

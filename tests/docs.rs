@@ -355,6 +355,8 @@ fn every_rejection_is_documented() {
         Rejection::NoHostport("hostport".into()),
         Rejection::TargetNotAllowed,
         Rejection::Overloaded,
+        Rejection::NoEndpoints,
+        Rejection::ShardDown,
         Rejection::RouteConfig,
         Rejection::Disabled,
     ];

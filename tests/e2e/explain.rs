@@ -50,7 +50,7 @@ fn target(response: &Response, kind: &str) -> String {
 }
 
 fn subject(config: &Value, runtime: Option<String>) -> Subject {
-    let live = Live { runtime: runtime.map(String::into_bytes), set: Vec::new() };
+    let live = Live { runtime: runtime.map(String::into_bytes), set: Vec::new(), endpoints: None };
     Subject::load(config.to_string().as_bytes(), None, &live).unwrap()
 }
 
@@ -186,7 +186,7 @@ fn runtime_values_that_envoy_shows_are_those_that_it_uses() {
     .unwrap();
     let file = pinroute_testkit::paths::shipped_configs().join("shuffle-shard-admin.yaml");
     let runtime = env.envoy.admin_get("/runtime").unwrap();
-    let live = Live { runtime: Some(runtime.into_bytes()), set: Vec::new() };
+    let live = Live { runtime: Some(runtime.into_bytes()), set: Vec::new(), endpoints: None };
     let mut subject = Subject::load(&std::fs::read(file).unwrap(), None, &live).unwrap();
     for (customer, source) in [("customer-A", "runtime_key"), ("customer-B", "runtime_key"), ("z", "runtime")]
     {

@@ -89,10 +89,17 @@ impl Schema {
 }
 
 /// The configuration in a file, with the values in another one. An error names the file that has it.
-fn load(file: &Path, name: Option<&str>, live: &Live, runtime: Option<&Path>) -> Result<Subject> {
+fn load(
+    file: &Path,
+    name: Option<&str>,
+    live: &Live,
+    runtime: Option<&Path>,
+    endpoints: Option<&Path>,
+) -> Result<Subject> {
     Subject::load(&read(file)?, name, live).map_err(|error| {
-        let file = match (&error, runtime) {
-            (SubjectError::Live(LiveError::Runtime(_)), Some(runtime)) => runtime,
+        let file = match (&error, runtime, endpoints) {
+            (SubjectError::Live(LiveError::Runtime(_)), Some(runtime), _) => runtime,
+            (SubjectError::Live(LiveError::Endpoints(_)), _, Some(endpoints)) => endpoints,
             _ => file,
         };
         let file = file.display().to_string();

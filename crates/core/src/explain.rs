@@ -74,7 +74,7 @@ impl Router {
         match (&self.strategy, verdict) {
             (Compiled::Shuffle(shuffle), verdict) => {
                 let numbers = shuffle.numbers(&mut self.values(live, request, worker), key.bytes());
-                let hosts = shuffle.members(&mut worker.shards, &mut worker.hosts, key, numbers);
+                let hosts = shuffle.members(&mut worker.shards, &mut worker.hosts, key, numbers, live);
                 let decision = match verdict {
                     Verdict::Route(_) if shuffle.varies() => Explained::AnyHost,
                     verdict => Explained::Verdict(verdict),

@@ -37,6 +37,10 @@ pub enum Counter {
     RuntimeUpdates,
     /// Live values, and whole updates, that were refused.
     RuntimeInvalid,
+    /// Changes of the endpoints of a cluster that took effect.
+    EndpointUpdates,
+    /// Polls, messages and streams that gave no endpoints. The last ones stay in use.
+    EndpointFailures,
     /// Responses of another host than the one that the request was sent to.
     Misrouted,
     /// Responses that do not say which host they come from.
@@ -61,6 +65,8 @@ impl Counter {
             Self::ResolverTimeout,
             Self::RuntimeUpdates,
             Self::RuntimeInvalid,
+            Self::EndpointUpdates,
+            Self::EndpointFailures,
             Self::Misrouted,
             Self::Unverified,
         ];
@@ -69,7 +75,7 @@ impl Counter {
     }
 
     /// The number of counters, one above the highest [`Self::index`].
-    pub const COUNT: usize = 16 + 2 * Reason::ALL.len();
+    pub const COUNT: usize = 18 + 2 * Reason::ALL.len();
 
     /// The place in a table of all counters.
     pub fn index(self) -> usize {
@@ -88,10 +94,12 @@ impl Counter {
             Self::ResolverTimeout => 11,
             Self::RuntimeUpdates => 12,
             Self::RuntimeInvalid => 13,
-            Self::Misrouted => 14,
-            Self::Unverified => 15,
-            Self::Rejected(reason) => 16 + reason as usize,
-            Self::Continued(reason) => 16 + Reason::ALL.len() + reason as usize,
+            Self::EndpointUpdates => 14,
+            Self::EndpointFailures => 15,
+            Self::Misrouted => 16,
+            Self::Unverified => 17,
+            Self::Rejected(reason) => 18 + reason as usize,
+            Self::Continued(reason) => 18 + Reason::ALL.len() + reason as usize,
         }
     }
 
@@ -112,6 +120,8 @@ impl Counter {
             Self::ResolverTimeout => "resolver.timeout",
             Self::RuntimeUpdates => "runtime.updates",
             Self::RuntimeInvalid => "runtime.invalid",
+            Self::EndpointUpdates => "endpoints.updates",
+            Self::EndpointFailures => "endpoints.failures",
             Self::Misrouted => "misrouted",
             Self::Unverified => "unverified",
             Self::Rejected(reason) => return format!("pinroute_rejected.{}", reason.name()),

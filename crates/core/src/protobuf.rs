@@ -89,6 +89,59 @@ pub struct Runtime {
     pub layer: Option<Struct>,
 }
 
+/// `envoy.config.endpoint.v3.ClusterLoadAssignment`
+#[derive(Clone, PartialEq, Message)]
+pub struct ClusterLoadAssignment {
+    #[prost(string, tag = "1")]
+    pub cluster_name: String,
+    #[prost(message, repeated, tag = "2")]
+    pub endpoints: Vec<LocalityLbEndpoints>,
+}
+
+/// `envoy.config.endpoint.v3.LocalityLbEndpoints`
+#[derive(Clone, PartialEq, Message)]
+pub struct LocalityLbEndpoints {
+    #[prost(message, repeated, tag = "2")]
+    pub lb_endpoints: Vec<LbEndpoint>,
+}
+
+/// `envoy.config.endpoint.v3.LbEndpoint`
+#[derive(Clone, PartialEq, Message)]
+pub struct LbEndpoint {
+    #[prost(message, optional, tag = "1")]
+    pub endpoint: Option<Endpoint>,
+    /// `envoy.config.core.v3.HealthStatus`
+    #[prost(int32, tag = "2")]
+    pub health_status: i32,
+    #[prost(message, optional, tag = "3")]
+    pub metadata: Option<Metadata>,
+}
+
+/// `envoy.config.endpoint.v3.Endpoint`
+#[derive(Clone, PartialEq, Message)]
+pub struct Endpoint {
+    #[prost(message, optional, tag = "1")]
+    pub address: Option<Address>,
+    #[prost(string, tag = "3")]
+    pub hostname: String,
+}
+
+/// `envoy.config.core.v3.Address`
+#[derive(Clone, PartialEq, Message)]
+pub struct Address {
+    #[prost(message, optional, tag = "1")]
+    pub socket_address: Option<SocketAddress>,
+}
+
+/// `envoy.config.core.v3.SocketAddress`
+#[derive(Clone, PartialEq, Message)]
+pub struct SocketAddress {
+    #[prost(string, tag = "2")]
+    pub address: String,
+    #[prost(uint32, tag = "3")]
+    pub port_value: u32,
+}
+
 /// `envoy.config.core.v3.GrpcService` with an `EnvoyGrpc` target.
 #[derive(Clone, PartialEq, Message)]
 pub struct GrpcService {

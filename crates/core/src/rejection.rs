@@ -21,6 +21,10 @@ pub enum Rejection {
     TargetNotAllowed,
     /// The worker has as many resolver calls in flight as it may have.
     Overloaded,
+    /// No endpoint of the cluster is known, so nobody can tell which ones are the key's.
+    NoEndpoints,
+    /// No host of the key's shard is healthy.
+    ShardDown,
     /// The route's own configuration is invalid.
     RouteConfig,
     /// The filter is disabled by runtime, and Envoy would go wherever the client says.
@@ -46,6 +50,10 @@ pub enum Reason {
     TargetNotAllowed,
     /// [`Rejection::Overloaded`]
     Overloaded,
+    /// [`Rejection::NoEndpoints`]
+    NoEndpoints,
+    /// [`Rejection::ShardDown`]
+    ShardDown,
     /// [`Rejection::RouteConfig`]
     RouteConfig,
     /// [`Rejection::Disabled`]
@@ -54,7 +62,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::MissingKey,
         Self::InvalidKey,
         Self::CalloutFailed,
@@ -63,6 +71,8 @@ impl Reason {
         Self::NoHostport,
         Self::TargetNotAllowed,
         Self::Overloaded,
+        Self::NoEndpoints,
+        Self::ShardDown,
         Self::RouteConfig,
         Self::Disabled,
     ];
@@ -78,6 +88,8 @@ impl Reason {
             Self::NoHostport => "no_hostport",
             Self::TargetNotAllowed => "target_not_allowed",
             Self::Overloaded => "overloaded",
+            Self::NoEndpoints => "no_endpoints",
+            Self::ShardDown => "shard_down",
             Self::RouteConfig => "route_config",
             Self::Disabled => "disabled",
         }
@@ -96,6 +108,8 @@ impl Rejection {
             Self::NoHostport(_) => Reason::NoHostport,
             Self::TargetNotAllowed => Reason::TargetNotAllowed,
             Self::Overloaded => Reason::Overloaded,
+            Self::NoEndpoints => Reason::NoEndpoints,
+            Self::ShardDown => Reason::ShardDown,
             Self::RouteConfig => Reason::RouteConfig,
             Self::Disabled => Reason::Disabled,
         }
@@ -110,7 +124,7 @@ impl Rejection {
             | Self::NotFound(_)
             | Self::NoHostport(_)
             | Self::TargetNotAllowed => 502,
-            Self::Overloaded | Self::Disabled => 503,
+            Self::Overloaded | Self::NoEndpoints | Self::ShardDown | Self::Disabled => 503,
             Self::RouteConfig => 500,
         }
     }
@@ -127,6 +141,8 @@ impl Rejection {
             Self::NoHostport(what) => Cow::Owned(format!("no {what} in resolver body")),
             Self::TargetNotAllowed => Cow::Borrowed("target not allowed"),
             Self::Overloaded => Cow::Borrowed("resolver overloaded"),
+            Self::NoEndpoints => Cow::Borrowed("no endpoints known"),
+            Self::ShardDown => Cow::Borrowed("no healthy host in the shard"),
             Self::RouteConfig => Cow::Borrowed("the configuration of this route is wrong"),
             Self::Disabled => Cow::Borrowed("pinroute disabled"),
         }
@@ -140,6 +156,8 @@ impl Rejection {
             | Self::MissingKey(_)
             | Self::InvalidKey(_)
             | Self::TargetNotAllowed
+            | Self::NoEndpoints
+            | Self::ShardDown
             | Self::RouteConfig
             | Self::Disabled => false,
         }

@@ -113,20 +113,25 @@ impl Router {
             kind.iter().filter_map(TargetKind::header).for_each(&mut own);
             TargetRules { kind, allowed: config.allowed_targets.clone(), called }
         };
+        let on_shard_down = config.on_shard_down;
         let main_rules = rules(config.target, called);
         let strategy = match config.strategy {
             Strategy::Index(index) => Compiled::Index(Index {
                 mode: index.mode,
                 hosts: HostTable::new(index.hosts, main_rules),
+                on_shard_down,
                 id,
             }),
-            Strategy::ShuffleShard(shuffle) => Compiled::Shuffle(Shuffle::new(shuffle, main_rules, id)),
+            Strategy::ShuffleShard(shuffle) => {
+                Compiled::Shuffle(Shuffle::new(shuffle, main_rules, on_shard_down, id))
+            }
             Strategy::Template => Compiled::Template(main_rules),
             Strategy::Resolve(resolve, fallback) => {
                 let fallback = fallback.map(|fallback| match fallback {
                     config::Fallback::Index(index, target) => Fallback::Index(Index {
                         mode: index.mode,
                         hosts: HostTable::new(index.hosts, rules(Some(target), None)),
+                        on_shard_down,
                         id: mix(id),
                     }),
                     config::Fallback::Template(target) => Fallback::Template(rules(Some(target), None)),
@@ -268,7 +273,7 @@ impl Router {
             }
             Compiled::Index(index) => {
                 let count = index.count(&mut values, key.bytes());
-                index.route(&mut worker.hosts, key, count)
+                index.route(&mut worker.hosts, key, count, live)
             }
             Compiled::Template(rules) => {
                 let digest = worker.digester.digest(self.id, key.bytes());
@@ -276,7 +281,7 @@ impl Router {
             }
             Compiled::Shuffle(shuffle) => {
                 let numbers = shuffle.numbers(&mut values, key.bytes());
-                shuffle.route(&mut worker.shards, &mut worker.hosts, key, path, request, numbers)
+                shuffle.route(&mut worker.shards, &mut worker.hosts, key, path, request, numbers, live)
             }
         };
         Decision::Verdict(self.verdict(routed))
@@ -489,7 +494,7 @@ impl Router {
             let routed = match fallback {
                 Fallback::Index(index) => {
                     let count = index.count(&mut self.values(live, request, worker), key.bytes());
-                    index.route(&mut worker.hosts, key, count)
+                    index.route(&mut worker.hosts, key, count, live)
                 }
                 Fallback::Template(rules) => rules.host_of(key).map(|host| Route::to(Arc::new(host))),
             };
@@ -519,6 +524,8 @@ impl Router {
         match routed {
             Ok(route) => Verdict::Route(route),
             Err(Refused::Key) => self.refuse(Rejection::InvalidKey(self.key.name())),
+            Err(Refused::NoEndpoints) => self.refuse(Rejection::NoEndpoints),
+            Err(Refused::ShardDown) => self.refuse(Rejection::ShardDown),
             Err(refused @ Refused::NotAllowed(_)) => {
                 refused.log();
                 self.refuse(Rejection::TargetNotAllowed)

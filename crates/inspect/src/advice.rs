@@ -1,7 +1,7 @@
 //! What is legal in a configuration and unwise.
 
 use pinroute_core::config::{
-    Config, Fallback, Hosts, Outcome, Outcomes, PluginConfig, RuntimeSource, Strategy,
+    Config, Fallback, Hosts, MembershipSource, Outcome, Outcomes, PluginConfig, RuntimeSource, Strategy,
 };
 use pinroute_core::shard::Algorithm;
 use pinroute_core::target::TargetKind;
@@ -45,7 +45,7 @@ pub fn advice(parsed: &Parsed, wiring: &Wiring) -> Vec<Advice> {
             add("shuffle_shard.algorithm", message.to_owned());
         }
         let (size, total) = (shuffle.shard_size, shuffle.hosts.count());
-        if size >= total {
+        if size >= total && !matches!(shuffle.hosts, Hosts::Live { .. }) {
             let message =
                 format!("{size} of {total} hosts: every key may use all hosts, so none is isolated");
             add("shuffle_shard.shard_size", message);
@@ -115,7 +115,7 @@ fn of_wiring(config: &Config, wiring: &Wiring) -> Vec<Advice> {
     }
     let read: Vec<&str> = wiring.routes.iter().filter_map(|route| route.cluster_header.as_deref()).collect();
     for (path, target) in config.targets() {
-        if let Some(header) = target.header()
+        if let TargetKind::Header { name: header, .. } = target
             && !read.is_empty()
             && !read.iter().any(|read| read.eq_ignore_ascii_case(header))
         {
@@ -138,7 +138,14 @@ fn of_plugin(plugin: &PluginConfig, wiring: &Wiring) -> Vec<Advice> {
     }
     if let Some(membership) = &plugin.membership {
         all.extend(unknown_cluster("membership.cluster", &membership.cluster, wiring));
-        all.extend(unknown_cluster("membership.admin", &membership.admin.cluster, wiring));
+        all.extend(match &membership.source {
+            MembershipSource::Count(admin) | MembershipSource::Endpoints(admin) => {
+                unknown_cluster("membership.admin", &admin.cluster, wiring)
+            }
+            MembershipSource::Eds(server) => {
+                unknown_cluster("membership.eds.cluster", &server.cluster, wiring)
+            }
+        });
     }
     if let Some(namespace) = &plugin.per_route
         && wiring.has_routes
@@ -201,7 +208,7 @@ fn has_live_number(config: &Config) -> bool {
     match &config.strategy {
         Strategy::ShuffleShard(_) => true,
         Strategy::Index(index) | Strategy::Resolve(_, Some(Fallback::Index(index, _))) => {
-            matches!(index.hosts, Hosts::Numbered { .. })
+            matches!(index.hosts, Hosts::Numbered { .. } | Hosts::Live { .. })
         }
         Strategy::Resolve(..) | Strategy::Template => false,
     }

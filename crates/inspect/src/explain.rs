@@ -259,6 +259,7 @@ fn report(subject: &Subject, key: Value, explanation: Explanation) -> Report {
     let mut warnings = subject.warnings.clone();
     if let (Some(total), Some(size)) = (total_hosts, shard_size)
         && size.value >= total.value
+        && total.value > 0
     {
         warnings.push(format!("not isolated: shards of {} out of {} hosts", size.value, total.value));
     }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use pinroute_core::config::PluginConfig;
+use pinroute_core::config::{PluginConfig, live_hosts};
+use pinroute_core::live::clusters::endpoints;
 use pinroute_core::live::compile::{Compiled, Compiler};
+use pinroute_core::live::endpoints::Endpoints;
 use pinroute_core::live::snapshot::Snapshot;
 use pinroute_core::live::value::{Number, Scalar, Skipped, Source};
 use pinroute_core::live::values::LiveValues;
@@ -26,6 +28,8 @@ pub struct Live {
     pub runtime: Option<Vec<u8>>,
     /// Numbers out of metadata, or the number of endpoints.
     pub set: Vec<SetValue>,
+    /// Endpoints: the answer of `/clusters?format=json` of Envoy's admin interface.
+    pub endpoints: Option<Vec<u8>>,
 }
 
 /// A number, and the source that has it.
@@ -44,6 +48,9 @@ pub enum LiveError {
         "runtime values: {0}; allowed: an object of names and values, the answer of GET /v1/runtime, or that of Envoy's /runtime"
     )]
     Runtime(String),
+    /// The endpoints cannot be read.
+    #[error("endpoints: {0}; allowed: the answer of Envoy's /clusters?format=json, with that cluster")]
+    Endpoints(String),
     /// The filter would not ask this source.
     #[error("{source_name}: the configuration has no `{field}`, so the filter would not read this number")]
     NotRead {
@@ -117,6 +124,15 @@ impl Assumed {
                 |Skipped { name, value }: &Skipped| format!("{name} = {value} is invalid and ignored");
             assumed.warnings.extend(skipped.iter().map(invalid));
             assumed.values.runtime = Some(Arc::new(snapshot));
+        }
+        if let Some(bytes) = &live.endpoints {
+            let not_read = LiveError::NotRead { source_name: "endpoints", field: "membership" };
+            let cluster = &plugin.membership.as_ref().ok_or(not_read)?.cluster;
+            let endpoints = endpoints(bytes, cluster).and_then(|reported| Endpoints::new(&reported));
+            let unusable = || LiveError::Endpoints(format!("none of the cluster {cluster}"));
+            assumed.values.endpoints = Some(Arc::new(endpoints.ok_or_else(unusable)?));
+        } else if live_hosts(&plugin.config).is_some() {
+            assumed.warnings.push("no endpoints given, so no host is known; see --endpoints".to_owned());
         }
         let (mut route, mut cluster) = (BTreeMap::new(), BTreeMap::new());
         for SetValue { source, number, value } in &live.set {

@@ -197,7 +197,7 @@ impl Theory {
         let total = explanation.total_hosts?.value;
         let has_theory = match &subject.config.strategy {
             Strategy::ShuffleShard(shuffle) => shuffle.algorithm == Algorithm::Rendezvous,
-            Strategy::Index(index) => matches!(index.hosts, Hosts::Numbered { .. }),
+            Strategy::Index(index) => matches!(index.hosts, Hosts::Numbered { .. } | Hosts::Live { .. }),
             Strategy::Resolve(..) | Strategy::Template => false,
         };
         let size = u32::try_from(explanation.hosts.len()).ok()?;

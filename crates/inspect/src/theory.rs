@@ -75,6 +75,7 @@ impl Stays {
                 let common = names.iter().filter(|name| others.contains(name)).count();
                 Some(Self::Shards { common: u32::try_from(common).ok(), same_scores })
             }
+            // Of the endpoints of two clusters nobody knows which ones are the same.
             _ => None,
         }
     }

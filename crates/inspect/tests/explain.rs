@@ -153,7 +153,7 @@ fn shards_of_all_hosts_are_not_isolated_whatever_the_source() {
         "runtime": { "prefix": "p", "rtds": {} },
     });
     let with = |runtime: &str| {
-        let live = Live { runtime: Some(runtime.into()), set: Vec::new() };
+        let live = Live { runtime: Some(runtime.into()), set: Vec::new(), endpoints: None };
         let mut subject = Subject::load(config.to_string().as_bytes(), None, &live).unwrap();
         explain(&mut subject, &of_key("a"), None::<&[u8]>).unwrap()
     };
@@ -181,4 +181,57 @@ fn a_configuration_is_named_by_its_line_too() {
     }
     let error = Subject::load(&file, Some("1"), &Live::default()).unwrap_err();
     assert!(error.to_string().starts_with("no configuration `1`; "), "{error}");
+}
+
+/// The answer of `/clusters?format=json`: hosts by name, with the last bytes of their addresses; those below 0 are unhealthy.
+fn endpoints(hosts: &[(&str, i32)]) -> Live {
+    let status = |(name, last): &(&str, i32)| {
+        json!({ "hostname": name, "health_status": { "failed_active_health_check": *last < 0 },
+            "address": { "socket_address": { "address": format!("10.0.0.{}", last.abs()), "port_value": 80 } } })
+    };
+    let statuses: Vec<_> = hosts.iter().map(status).collect();
+    let body = json!({ "cluster_statuses": [{ "name": "fleet", "host_statuses": statuses }] });
+    Live { endpoints: Some(body.to_string().into_bytes()), ..Live::default() }
+}
+
+#[test]
+fn endpoints_are_assumed_and_the_order_is_shown() {
+    let config = json!({
+        "key": { "header": "x-id" }, "shuffle_shard": { "hosts_from": "fleet", "shard_size": 2 },
+        "target": { "endpoints": { "header": "x-list" } }, "membership": { "cluster": "fleet" },
+    });
+    let bytes = config.to_string();
+    let explained = |live: &Live| {
+        let mut subject = Subject::load(bytes.as_bytes(), None, live).unwrap();
+        explain(&mut subject, &of_key("a"), None::<&[u8]>).unwrap()
+    };
+    let report = explained(&Live::default());
+    assert_eq!(report.outcome.status, Some(503), "{report}");
+    assert!(report.to_string().contains("no endpoints given"), "{report}");
+    let report = explained(&endpoints(&[("x", 1), ("y", -2)]));
+    assert_eq!(
+        report.outcome.target.as_deref(),
+        Some("10.0.0.1:80,10.0.0.2:80"),
+        "the unhealthy one is last"
+    );
+    assert_eq!(report.outcome.host.as_deref(), Some("x"));
+    let mut shard = report.shard.clone().unwrap();
+    shard.sort();
+    assert_eq!(shard, ["x", "y"]);
+    assert_eq!(report.total_hosts.map(|number| (number.value, number.source)), Some((2, "membership")));
+    let other = Live { endpoints: Some(b"{}".to_vec()), ..Live::default() };
+    let error = Subject::load(bytes.as_bytes(), None, &other).unwrap_err().to_string();
+    assert!(error.starts_with("endpoints: none of the cluster fleet; allowed: "), "{error}");
+
+    let side = |hosts: &[(&str, i32)]| Subject::load(bytes.as_bytes(), None, &endpoints(hosts)).unwrap();
+    let keys: String = (0..300).map(|number| format!("tenant-{number}\n")).collect();
+    let all = [("a", 1), ("b", 2), ("c", 3), ("d", 4)];
+    let moved = preview::preview(
+        &mut side(&all),
+        &mut side(&[("a", 9), ("b", -2), ("c", 3), ("d", 4)]),
+        keys.as_bytes(),
+    );
+    assert_eq!(moved.unwrap().moved, 0, "a new address and health move nobody");
+    let gone = preview::preview(&mut side(&all), &mut side(&all[..3]), keys.as_bytes()).unwrap();
+    assert!((120..180).contains(&gone.moved), "{} of 300, expected one half", gone.moved);
 }

@@ -86,7 +86,11 @@ fn runtime_values_count_for_each_key() {
         "key": { "header": "x-id" }, "shuffle_shard": { "total_hosts": 8, "shard_size": 2 },
         "runtime": { "prefix": "p", "rtds": {} },
     });
-    let live = Live { runtime: Some(br#"{"p.customer.tenant-7.shard_size": 3}"#.to_vec()), set: Vec::new() };
+    let live = Live {
+        runtime: Some(br#"{"p.customer.tenant-7.shard_size": 3}"#.to_vec()),
+        set: Vec::new(),
+        endpoints: None,
+    };
     let mut to = Subject::load(config.to_string().as_bytes(), None, &live).unwrap();
     let report = preview(&mut subject(&config), &mut to, keys(100).as_slice()).unwrap();
     assert_eq!((report.moved, report.expected), (1, Some(1.0)));
@@ -134,7 +138,7 @@ fn each_number_has_its_source() {
     });
     let set = |text: &str| text.parse::<SetValue>().unwrap();
     let sources = |runtime: &str, set: Vec<SetValue>| {
-        let live = Live { runtime: (!runtime.is_empty()).then(|| runtime.into()), set };
+        let live = Live { runtime: (!runtime.is_empty()).then(|| runtime.into()), set, endpoints: None };
         let report = ask(&config, &of_key("a"), live);
         let [total, size] = [report.total_hosts, report.shard_size].map(Option::unwrap);
         assert!(report.to_string().lines().all(|line| line.chars().count() <= 80), "{report}");
@@ -152,10 +156,15 @@ fn each_number_has_its_source() {
 
 #[test]
 fn a_number_that_the_filter_would_not_read_is_refused() {
-    let live = Live { runtime: None, set: vec!["membership.total_hosts=9".parse().unwrap()] };
+    let live =
+        Live { runtime: None, set: vec!["membership.total_hosts=9".parse().unwrap()], endpoints: None };
     let error = Subject::load(shards(8, 2).to_string().as_bytes(), None, &live).unwrap_err();
     assert!(error.to_string().contains("no `membership`"), "{error}");
-    let live = Live { runtime: Some(b"{\"shuffle_sharding.total_hosts\": 3}".to_vec()), set: Vec::new() };
+    let live = Live {
+        runtime: Some(b"{\"shuffle_sharding.total_hosts\": 3}".to_vec()),
+        set: Vec::new(),
+        endpoints: None,
+    };
     let report = ask(&shards(8, 2), &of_key("a"), live);
     assert_eq!(report.total_hosts.unwrap().value, 3);
     assert!(report.warnings[0].contains("no `runtime`"));

@@ -254,20 +254,23 @@ fn open(envoy: Config, service: &[u8], name: &str, method: &str, first: &[u8]) -
 }
 
 fn is_same(one: &LiveValues, other: &LiveValues) -> bool {
-    let is_same_runtime = match (&one.runtime, &other.runtime) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        (None, None) => true,
-        _ => false,
-    };
-    is_same_runtime && one.membership == other.membership
+    is_same_arc(one.runtime.as_ref(), other.runtime.as_ref())
+        && is_same_arc(one.endpoints.as_ref(), other.endpoints.as_ref())
+        && one.membership == other.membership
+}
+
+fn is_same_arc<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
 }
 
 impl Main {
     fn values(&self) -> LiveValues {
         let snapshot = |id: Option<SubscriptionId>| id.map(|id| self.subscriptions.snapshot(id));
-        let membership = snapshot(self.membership).and_then(|snapshot| snapshot.number(Number::TotalHosts));
+        let cluster = snapshot(self.membership);
+        let membership = cluster.as_ref().and_then(|cluster| cluster.number(Number::TotalHosts));
+        let endpoints = cluster.as_ref().and_then(|cluster| cluster.endpoints().cloned());
         let runtime = self.own.as_ref().map(OwnRuntime::snapshot).or_else(|| snapshot(self.runtime));
-        LiveValues { runtime, membership }
+        LiveValues { runtime, membership, endpoints }
     }
 
     fn on_ended(&mut self, id: u64, status: u32, now: Time) -> Option<Action> {

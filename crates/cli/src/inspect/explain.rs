@@ -78,6 +78,11 @@ pub struct Explain {
     #[arg(long, env = "PINROUTE_RUNTIME", value_name = "FILE", verbatim_doc_comment)]
     runtime: Option<PathBuf>,
 
+    /// The endpoints of the cluster in hosts_from: the answer of Envoy's
+    /// /clusters?format=json
+    #[arg(long, env = "PINROUTE_ENDPOINTS", value_name = "FILE", verbatim_doc_comment)]
+    endpoints: Option<PathBuf>,
+
     /// A number from another source, such as cluster_metadata.total_hosts=12;
     /// may be repeated
     #[arg(long, env = "PINROUTE_SET", value_name = "SOURCE.NUMBER=VALUE", verbatim_doc_comment)]
@@ -91,9 +96,17 @@ pub struct Explain {
 impl Explain {
     /// Answers the question.
     pub fn run(self) -> Result<ExitCode> {
-        read_stdin_once([Some(&self.config), self.keys.as_ref(), self.runtime.as_ref()]);
-        let live = Live { runtime: self.runtime.as_deref().map(read).transpose()?, set: self.set };
-        let mut subject = load(&self.config, self.name.as_deref(), &live, self.runtime.as_deref())?;
+        let (runtime, endpoints) = (self.runtime.as_deref(), self.endpoints.as_deref());
+        read_stdin_once([
+            Some(&self.config),
+            self.keys.as_ref(),
+            self.runtime.as_ref(),
+            self.endpoints.as_ref(),
+        ]);
+        let files = [runtime.map(read).transpose()?, endpoints.map(read).transpose()?];
+        let [of_runtime, of_endpoints] = files;
+        let live = Live { runtime: of_runtime, set: self.set, endpoints: of_endpoints };
+        let mut subject = load(&self.config, self.name.as_deref(), &live, runtime, endpoints)?;
         let question = Question {
             key: self.key.map(|key| key.into_encoded_bytes()),
             parts: self.part,

@@ -61,6 +61,14 @@ pub struct Preview {
     #[arg(long, env = "PINROUTE_TO_RUNTIME", value_name = "FILE")]
     to_runtime: Option<PathBuf>,
 
+    /// The endpoints before, in the form that `explain --endpoints` reads
+    #[arg(long, env = "PINROUTE_FROM_ENDPOINTS", value_name = "FILE")]
+    from_endpoints: Option<PathBuf>,
+
+    /// The endpoints after
+    #[arg(long, env = "PINROUTE_TO_ENDPOINTS", value_name = "FILE")]
+    to_endpoints: Option<PathBuf>,
+
     /// Print JSON
     #[arg(long, env = "PINROUTE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
@@ -70,13 +78,21 @@ impl Preview {
     /// Compares the configurations.
     pub fn run(self) -> Result<ExitCode> {
         let (before, after) = (self.from_runtime.as_ref(), self.to_runtime.as_ref());
-        read_stdin_once([Some(&self.from), Some(&self.to), Some(&self.keys), before, after]);
-        let side = |file: &Path, runtime: Option<&Path>| {
-            let live = Live { runtime: runtime.map(read).transpose()?, set: Vec::new() };
-            load(file, self.name.as_deref(), &live, runtime)
+        let endpoints = [self.from_endpoints.as_ref(), self.to_endpoints.as_ref()];
+        let [first, second] = endpoints;
+        read_stdin_once([Some(&self.from), Some(&self.to), Some(&self.keys), before, after, first, second]);
+        let side = |file: &Path, runtime: Option<&PathBuf>, endpoints: Option<&PathBuf>| {
+            let read = |file: &PathBuf| read(file);
+            let live = Live {
+                runtime: runtime.map(read).transpose()?,
+                set: Vec::new(),
+                endpoints: endpoints.map(read).transpose()?,
+            };
+            let (runtime, endpoints) = (runtime.map(PathBuf::as_path), endpoints.map(PathBuf::as_path));
+            load(file, self.name.as_deref(), &live, runtime, endpoints)
         };
-        let mut from = side(&self.from, self.from_runtime.as_deref())?;
-        let mut to = side(&self.to, self.to_runtime.as_deref())?;
+        let mut from = side(&self.from, before, first)?;
+        let mut to = side(&self.to, after, second)?;
         let keys = open(&self.keys)?;
         if self.list {
             print_list(

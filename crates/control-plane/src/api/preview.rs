@@ -118,7 +118,7 @@ impl Sample {
             "runtime": { "prefix": self.prefix, "rtds": { "cluster": "xds_cluster" } },
         });
         let runtime = json!({ "version": 0, "values": values }).to_string().into_bytes();
-        let live = Live { runtime: Some(runtime), set: Vec::new() };
+        let live = Live { runtime: Some(runtime), set: Vec::new(), endpoints: None };
         Subject::load(plugin.to_string().as_bytes(), None, &live).map_err(Problem::failed)
     }
 }

@@ -4,6 +4,7 @@ use pinroute_core::answer::AnswerConfig;
 use pinroute_core::config;
 use pinroute_core::decision::Decision;
 use pinroute_core::live::compile::{Compiled, Compiler};
+use pinroute_core::live::endpoints::{Identity, Reported};
 use pinroute_core::live::snapshot::Snapshot;
 use pinroute_core::live::value::Scalar;
 use pinroute_core::live::values::LiveValues;
@@ -27,6 +28,8 @@ const INDEX: &str =
     r#"{"key":{"query":"client_id"},"index":{"replicas":8},"target":{"authority":"server-{index}:8081"}}"#;
 const RESOLVE: &str = r#"{"key":{"query":"client_id"},"resolve":{"cache":{"ttl":"60s","max_entries":10000}},
     "target":{"authority":"{hostport}"},"allowed_targets":["poc-routing-server-*:8081"]}"#;
+const FAILOVER: &str = r#"{"key":{"header":"x-customer-id"},"shuffle_shard":{"hosts_from":"fleet","shard_size":2},
+    "target":{"endpoints":{"header":"x-shard-endpoints"}},"membership":{"cluster":"fleet"}}"#;
 const ANSWER: &[u8] = br#"{"client_id":"customer-000000007","hostport":"poc-routing-server-2:8081"}"#;
 
 /// The work that is measured, repeated.
@@ -43,7 +46,7 @@ pub struct Case {
 }
 
 /// All cases.
-pub const CASES: [Case; 16] = [
+pub const CASES: [Case; 19] = [
     Case { name: "cold assignment/rendezvous/8", times: 1_000, prepare: || assign(Algorithm::Rendezvous, 8) },
     Case {
         name: "cold assignment/rendezvous/100",
@@ -72,10 +75,13 @@ pub const CASES: [Case; 16] = [
     Case { name: "warm decision/lua_djb2", times: 1_000, prepare: || decide(DJB2) },
     Case { name: "warm decision/index", times: 1_000, prepare: || decide(INDEX) },
     Case { name: "warm decision/resolve", times: 1_000, prepare: || decide(RESOLVE) },
+    Case { name: "warm decision/failover", times: 1_000, prepare: failover },
     Case { name: "cold decision/resolve", times: 20_000, prepare: resolve_new },
     Case { name: "/where", times: 1_000, prepare: answer },
     Case { name: "snapshot of 100,000 overrides/compile", times: 1, prepare: compiling },
     Case { name: "snapshot of 100,000 overrides/look up", times: 1_000, prepare: look_up },
+    Case { name: "snapshot of 1,000 endpoints/compile", times: 10, prepare: compiling_endpoints },
+    Case { name: "snapshot of 1,000 endpoints/adopt", times: 10, prepare: adopting_endpoints },
 ];
 
 struct Head {
@@ -143,6 +149,38 @@ impl State {
 /// The decision on a request whose key is known.
 fn decide(config: &str) -> Work {
     let (mut state, head) = (State::new(config), head(7));
+    state.decide(&head);
+    Box::new(move || state.decide(black_box(&head)))
+}
+
+/// A snapshot of 1,000 endpoints.
+fn endpoints() -> Snapshot {
+    let endpoint = |number: u32| {
+        let identity = Some(Identity::Hostname(format!("host-{number}")));
+        Reported::new(identity, &format!("10.0.{}.{}", number / 250, number % 250), 8081, true).unwrap()
+    };
+    let reported: Vec<Reported> = (0..1_000).map(endpoint).collect();
+    let last = Snapshot::default();
+    let mut compiler = Compiler::new("fleet", &last);
+    compiler.add_endpoints(black_box(&reported));
+    compiler.finish(1).snapshot
+}
+
+/// What the VM that receives endpoints does.
+fn compiling_endpoints() -> Work {
+    Box::new(|| drop(black_box(endpoints())))
+}
+
+/// What each other VM does.
+fn adopting_endpoints() -> Work {
+    let bytes = endpoints().bytes().to_vec();
+    Box::new(move || drop(black_box(Snapshot::open(black_box(bytes.clone())))))
+}
+
+/// The decision on a request whose shard is known, out of 1,000 endpoints.
+fn failover() -> Work {
+    let (mut state, head) = (State::new(FAILOVER), head(7));
+    state.live.endpoints = endpoints().endpoints().cloned();
     state.decide(&head);
     Box::new(move || state.decide(black_box(&head)))
 }

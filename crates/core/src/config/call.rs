@@ -144,22 +144,18 @@ fn answer(
 ) -> Result<AnswerConfig> {
     let target = match answer {
         None => AnswerConfig::default().target,
-        Some(wire::Answer { hostport: Some(place), host: None, port: None, name: None }) => {
-            Wanted::HostPort(place.0)
-        }
-        Some(wire::Answer { hostport: None, host: Some(host), port, name: None }) => {
-            Wanted::Host(host.0, port.map(|port| port.0))
-        }
-        Some(wire::Answer { hostport: None, host: None, port: None, name: Some(place) }) => {
-            Wanted::Name(place.0)
-        }
-        Some(_) => {
-            let allowed = "hostport, or host with or without port, or name";
-            return Err(ConfigError::new(
-                "resolve.answer",
-                "got none of them, or fields that exclude each other",
-                allowed,
-            ));
+        Some(wire::Answer { hostport, host, port, name, hostports }) => {
+            match (hostport, host, port, name, hostports) {
+                (Some(place), None, None, None, None) => Wanted::HostPort(place.0),
+                (None, Some(host), port, None, None) => Wanted::Host(host.0, port.map(|port| port.0)),
+                (None, None, None, Some(place), None) => Wanted::Name(place.0),
+                (None, None, None, None, Some(place)) => Wanted::HostPorts(place.0),
+                _ => {
+                    let problem = "got none of them, or fields that exclude each other";
+                    let allowed = "hostport, or host with or without port, or name, or hostports";
+                    return Err(ConfigError::new("resolve.answer", problem, allowed));
+                }
+            }
         }
     };
     let mut set = Vec::new();

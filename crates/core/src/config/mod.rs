@@ -6,6 +6,7 @@
 mod call;
 mod error;
 mod keys;
+mod live;
 mod rules;
 mod scalar;
 #[cfg(feature = "schema")]
@@ -17,13 +18,14 @@ mod validated;
 mod wire;
 
 pub use error::ConfigError;
+pub use live::live_hosts;
 #[cfg(feature = "schema")]
 pub use schema::{envoy_schema, schema};
 pub use unique::UniqueValue;
 pub use validated::{
     AdminConfig, CacheConfig, CallConfig, Config, Fallback, Hosts, IndexConfig, Listed, MembershipConfig,
-    Outcome, Outcomes, Pick, PluginConfig, ResolveConfig, RtdsConfig, RuntimeConfig, RuntimeSource,
-    ShuffleConfig, Strategy,
+    MembershipSource, Outcome, Outcomes, Pick, PluginConfig, ResolveConfig, RuntimeConfig, RuntimeSource,
+    ShardDown, ShuffleConfig, Strategy, XdsConfig,
 };
 
 use crate::protobuf::struct_to_json;

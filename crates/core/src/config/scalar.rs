@@ -1,5 +1,6 @@
 //! The kinds of value that a field may have, each with its rule and what an error says is allowed.
 
+use super::validated::ShardDown;
 use crate::authority;
 use crate::shard::Algorithm;
 use crate::strategy::mode::IndexMode;
@@ -71,9 +72,9 @@ text!(
     |name| !name.is_empty() && name.len() <= 100 && !name.contains(char::is_control)
 );
 text!(
-    /// The name of a runtime resource.
+    /// The name of an xDS resource.
     Resource,
-    "the name of a runtime resource",
+    "the name of a resource",
     "^[^\\x00-\\x1f\\x7f]+$",
     |name| !name.is_empty() && !name.contains(char::is_control)
 );
@@ -212,6 +213,13 @@ choice!(
     AlgorithmName: Algorithm, "rendezvous or lua_djb2", {
         "rendezvous" => Algorithm::Rendezvous,
         "lua_djb2" => Algorithm::LuaDjb2,
+    }
+);
+choice!(
+    /// What happens to a request if no host of its shard is healthy.
+    OnShardDown: ShardDown, "reject or try", {
+        "reject" => ShardDown::Reject,
+        "try" => ShardDown::Try,
     }
 );
 /// A whole number within a range. Protobuf's Struct has no integers, so `2.0` is a whole number too.

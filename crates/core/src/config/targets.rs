@@ -14,7 +14,7 @@ use crate::verify::Verify;
 use serde_json::Value;
 use std::sync::Arc;
 
-const TARGETS: &str = "authority, dynamic_host, header";
+const TARGETS: &str = "authority, dynamic_host, header, endpoints";
 
 /// What a strategy gives to a target, beside the parts of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Gives {
     Host,
     /// `{name}`
     Name,
+    /// Addresses for `endpoints`, and nothing for placeholders.
+    Addresses,
     /// Nothing.
     Nothing,
 }
@@ -38,6 +40,7 @@ impl Gives {
             Hosts::Numbered { .. } => Self::Index,
             Hosts::Listed { kind: Listed::HostPorts, .. } => Self::HostPort,
             Hosts::Listed { kind: Listed::Names, .. } => Self::Name,
+            Hosts::Live { .. } => Self::Addresses,
         }
     }
 
@@ -58,7 +61,7 @@ impl Gives {
             Self::HostPort => &["hostport", "host", "port"],
             Self::Host => &["host"],
             Self::Name => &["name"],
-            Self::Nothing => &[],
+            Self::Addresses | Self::Nothing => &[],
         }
     }
 }
@@ -103,12 +106,22 @@ pub fn target(
                 && (HostPort::parse(text).is_some() || HostPort::parse(&format!("{text}:80")).is_some())
         })
     };
-    exactly_one_target(path, target, |path, text, is_address| {
+    let kind = exactly_one_target(path, target, |path, text, is_address| {
+        if gives == Gives::Addresses {
+            let problem = format!("got {} where the hosts are addresses", Value::from(text));
+            return Err(ConfigError::new(path, problem, "only `endpoints` as a target"));
+        }
         let template = read(path, text, is_address)?;
         allowed.map_or(Ok(()), |allowed| allowable(path, text, &template, is_address, allowed))?;
         Ok(template)
-    })
-    .map(Some)
+    })?;
+    if matches!(kind, TargetKind::Endpoints(_)) && !matches!(gives, Gives::Addresses | Gives::HostPort) {
+        let problem = "has no source of addresses";
+        let allowed =
+            "only with `hosts_from`, `hosts`, or `resolve` with the answer `hostports` or `hostport`";
+        return Err(ConfigError::new(format!("{path}.endpoints"), problem, allowed));
+    }
+    Ok(Some(kind))
 }
 
 /// Refuses a target that `allowed_targets` can never allow, as far as its port shows.
@@ -139,11 +152,12 @@ fn exactly_one_target(
     target: &wire::Target,
     read: impl Fn(&str, &str, bool) -> Result<Template>,
 ) -> Result<TargetKind> {
-    let wire::Target { authority, dynamic_host, header } = target;
+    let wire::Target { authority, dynamic_host, header, endpoints } = target;
     let fields = [
         ("authority", authority.is_some()),
         ("dynamic_host", dynamic_host.is_some()),
         ("header", header.is_some()),
+        ("endpoints", endpoints.is_some()),
     ];
     exactly_one(path, &fields)?;
     if let Some(Text(text)) = authority {
@@ -151,6 +165,13 @@ fn exactly_one_target(
     }
     if let Some(Text(text)) = dynamic_host {
         return read(&format!("{path}.dynamic_host"), text, true).map(TargetKind::DynamicHost);
+    }
+    if let Some(wire::TargetEndpoints { header }) = endpoints {
+        let Some(name) = header else {
+            let problem = "`header` is missing";
+            return Err(ConfigError::new(format!("{path}.endpoints"), problem, "a request header's name"));
+        };
+        return Ok(TargetKind::Endpoints(name.0.to_ascii_lowercase().into()));
     }
     let both = header.as_ref().and_then(|header| Some((header.name.as_ref()?, header.value.as_ref()?)));
     let Some((name, Text(value))) = both else {
@@ -219,6 +240,14 @@ pub fn outcome(path: &str, outcome: Option<wire::Outcome>) -> Result<Outcome> {
             _ => Ok(Template::literal(text)),
         }
     })?;
+    if matches!(kind, TargetKind::Endpoints(_)) {
+        let problem = "has no source of addresses";
+        return Err(ConfigError::new(
+            format!("{path}.endpoints"),
+            problem,
+            "authority, dynamic_host or header",
+        ));
+    }
     match TargetRules::fixed(kind.clone()).host("", &Values::default(), false) {
         Ok(host) => Ok(Outcome::Target(kind, Arc::new(host))),
         Err(_) => Err(ConfigError::new(path, "is malformed", "a host, with or without a port")),

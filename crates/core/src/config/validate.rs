@@ -1,28 +1,29 @@
 //! From a configuration as users write it to a validated one: defaults, and the rules between fields.
 
 use super::error::ConfigError;
+use super::live::live_hosts;
 use super::rules::{Result, at_most_one, exactly_one, single_part};
 use super::scalar::Text;
 use super::targets::{Gives, missing_target, outcome, target};
 use super::validated::{
-    AdminConfig, Config, Fallback, Hosts, IndexConfig, Listed, MembershipConfig, Outcome, Outcomes, Pick,
-    PluginConfig, RtdsConfig, RuntimeConfig, RuntimeSource, ShuffleConfig, Strategy,
+    Config, Fallback, Hosts, IndexConfig, Listed, Outcome, Outcomes, Pick, PluginConfig, ShuffleConfig,
+    Strategy,
 };
 use super::wire;
 use crate::decision::SHARD_HEADERS;
 use crate::key::{KeySource, Place};
+use crate::live::endpoints::canonical_address;
 use crate::resolve::answer::Wanted;
 use crate::shard::Algorithm;
 use crate::strategy::mode::IndexMode;
 use crate::target::allowed::AllowedTargets;
 use crate::target::host_port::HostPort;
 use crate::target::{TargetKind, TargetRules};
-use crate::template::{Fit, Slot};
+use crate::template::{Fit, Slot, Template};
 use crate::verify::Verify;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The defaults of the seeds' scripts.
 const DEFAULT_TOTAL_HOSTS: u32 = 8;
@@ -40,11 +41,19 @@ pub fn plugin(mut document: wire::Document) -> Result<PluginConfig> {
     if runtime.is_some() && matches!(config.strategy, Strategy::ShuffleShard(_)) {
         single_part(&config.key, "runtime", "sizes of shards by key")?;
     }
+    let live = live_hosts(&config);
+    let membership = membership.map(|wire| super::live::membership(wire, live.is_some())).transpose()?;
+    if let Some((path, cluster)) = live
+        && membership.as_ref().is_none_or(|membership| membership.cluster != *cluster)
+    {
+        let problem = format!("got {}", serde_json::Value::from(cluster.as_str()));
+        return Err(ConfigError::new(path, problem, "the cluster of `membership`, which must be configured"));
+    }
     Ok(PluginConfig {
-        config,
         per_route: per_route.map(|namespace| namespace.0),
-        runtime: runtime.map(self::runtime).transpose()?,
-        membership: membership.map(self::membership).transpose()?,
+        runtime: runtime.map(super::live::runtime).transpose()?,
+        membership,
+        config,
     })
 }
 
@@ -63,7 +72,13 @@ pub fn route(document: wire::Document) -> Result<Config> {
         ));
     }
     let is_empty = document.is_empty();
-    config(document, is_empty)
+    let config = config(document, is_empty)?;
+    match live_hosts(&config) {
+        Some((path, _)) => {
+            Err(ConfigError::new(path, "cannot be set for a route", "only in the plugin's configuration"))
+        }
+        None => Ok(config),
+    }
 }
 
 fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
@@ -96,6 +111,7 @@ fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
         let resolve = super::call::resolve(document.resolve.unwrap_or_default(), &key)?;
         let gives = match &resolve.answer.target {
             Wanted::HostPort(_) | Wanted::Host(_, Some(_)) => Gives::HostPort,
+            Wanted::HostPorts(_) => Gives::Addresses,
             Wanted::Host(_, None) => Gives::Host,
             Wanted::Name(_) => Gives::Name,
         };
@@ -108,7 +124,7 @@ fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
         return Err(ConfigError::new(*field, "has no effect here", "only with `resolve`"));
     }
     let target = target("target", document.target.as_ref(), gives, !is_resolve, &key, allowed.as_deref())?;
-    if target.is_none() && !is_shuffle {
+    if target.is_none() && (!is_shuffle || gives == Gives::Addresses) {
         return Err(missing_target("target"));
     }
     let request_headers = document.request_headers.unwrap_or(true);
@@ -123,6 +139,7 @@ fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
         let problem = "leaves nothing for the filter to do without a `target`";
         return Err(ConfigError::new("request_headers", problem, "false only with a target"));
     }
+    let is_shard_down_set = document.on_shard_down.is_some();
     let verify = document.verify.map(|verify| super::targets::verify(verify, gives, &key)).transpose()?;
     let config = Config {
         path_prefix: document.path_prefix.map(|path| path.0).or(is_empty.then(|| "/join".to_owned())),
@@ -134,6 +151,7 @@ fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
             not_found: outcome("on_not_found", document.on_not_found)?,
             error: outcome("on_error", document.on_error)?,
         },
+        on_shard_down: document.on_shard_down.map(|down| down.0).unwrap_or_default(),
         allow_untouched: document.allow_untouched.unwrap_or_default(),
         verify,
         request_headers,
@@ -141,6 +159,9 @@ fn config(document: wire::Document, is_empty: bool) -> Result<Config> {
         metadata: document.metadata.map(|namespace| namespace.0),
         key,
     };
+    if is_shard_down_set && live_hosts(&config).is_none() {
+        return Err(ConfigError::new("on_shard_down", "has no effect here", "only with `hosts_from`"));
+    }
     agree(&config)?;
     Ok(config)
 }
@@ -160,13 +181,19 @@ fn agree(config: &Config) -> Result<()> {
             ));
         }
     }
-    if let (Strategy::ShuffleShard(_), true, Some(TargetKind::Header { name, .. })) =
+    if let (Strategy::ShuffleShard(_), true, Some(target)) =
         (&config.strategy, config.request_headers, &config.target)
+        && let Some((field, name)) = target.header_field()
         && SHARD_HEADERS.contains(&&**name)
     {
         let problem = format!("got \"{name}\", which shows the shard");
         let allowed = "another header's name, or `request_headers: false`";
-        return Err(ConfigError::new("target.header.name", problem, allowed));
+        return Err(ConfigError::new(format!("target.{field}"), problem, allowed));
+    }
+    let has_lists = config.targets().any(|(_, target)| matches!(target, TargetKind::Endpoints(_)));
+    if has_lists && config.verify.is_some() {
+        let problem = "cannot be combined with `endpoints`, by which several hosts may answer";
+        return Err(ConfigError::new("verify", problem, "with another target only"));
     }
     if let Some(Verify { value, .. }) = &config.verify {
         if value.is_some() && matches!(&config.strategy, Strategy::Resolve(_, Some(_))) {
@@ -179,7 +206,8 @@ fn agree(config: &Config) -> Result<()> {
     }
     owners(config)?;
     let is_key_itself = |target: &TargetKind| {
-        target.template().slots().any(|slot| matches!(slot, Slot::Part(_, Fit::Address)))
+        let mut slots = target.template().into_iter().flat_map(Template::slots);
+        slots.any(|slot| matches!(slot, Slot::Part(_, Fit::Address)))
     };
     if config.allowed_targets.is_none()
         && let Some((path, _)) = config.targets().find(|(_, target)| is_key_itself(target))
@@ -198,6 +226,15 @@ fn agree(config: &Config) -> Result<()> {
         Strategy::Resolve(_, Some(Fallback::Index(index, target))) => (&index.hosts, rules(Some(target))),
         Strategy::Resolve(..) | Strategy::Template => return Ok(()),
     };
+    if let (Hosts::Listed { names, .. }, Some(TargetKind::Endpoints(_))) = (hosts, &rules.kind)
+        && let Some(name) = names.iter().find(|name| canonical_address(name).is_none())
+    {
+        let problem = format!("got `endpoints` beside the host \"{name}\"");
+        return Err(ConfigError::new("target", problem, "IP addresses with ports in `hosts`"));
+    }
+    if matches!(hosts, Hosts::Live { .. }) {
+        return Ok(());
+    }
     // The last number may be too large for where it is.
     for place in [0, hosts.count().saturating_sub(1)] {
         let name = hosts.name(place);
@@ -249,9 +286,9 @@ fn owners(config: &Config) -> Result<()> {
     }
     // The targets may share a header with each other.
     for (path, target) in config.targets() {
-        let other = target.header().and_then(|name| seen.iter().find(|(_, known)| **known == **name));
-        if let Some((other, name)) = other {
-            return twice(format!("{path}.header.name"), name, other);
+        let Some((field, name)) = target.header_field() else { continue };
+        if let Some((other, name)) = seen.iter().find(|(_, known)| **known == **name) {
+            return twice(format!("{path}.{field}"), name, other);
         }
     }
     Ok(())
@@ -280,7 +317,11 @@ fn fallback(
 
 fn index(path: &str, index: &wire::Index, key: &KeySource) -> Result<IndexConfig> {
     let mode = index.mode.map(|mode| mode.0).unwrap_or_default();
-    let lists = [("hosts", index.hosts.is_some()), ("names", index.names.is_some())];
+    let lists = [
+        ("hosts", index.hosts.is_some()),
+        ("names", index.names.is_some()),
+        ("hosts_from", index.hosts_from.is_some()),
+    ];
     if mode != IndexMode::default() {
         if let Some((field, _)) = lists.iter().find(|(_, is_set)| *is_set) {
             let problem = "cannot be combined with mode `numeric`";
@@ -290,7 +331,14 @@ fn index(path: &str, index: &wire::Index, key: &KeySource) -> Result<IndexConfig
     }
     let numbers = [("replicas", index.replicas.is_some()), ("base", index.base.is_some())];
     // A host may occur twice to get twice the share.
-    let listed = listed(path, index.hosts.as_deref(), index.names.as_deref(), &numbers, false)?;
+    let listed = listed(
+        path,
+        index.hosts.as_deref(),
+        index.names.as_deref(),
+        index.hosts_from.as_ref(),
+        &numbers,
+        false,
+    )?;
     let hosts = listed.unwrap_or_else(|| Hosts::Numbered {
         count: index.replicas.map_or(1, |count| count.0),
         base: index.base.map_or(1, |base| base.0),
@@ -305,6 +353,7 @@ fn shuffle_shard(shuffle: wire::ShuffleShard, key: &KeySource) -> Result<Shuffle
         ("seed", shuffle.seed.is_some()),
         ("hosts", shuffle.hosts.is_some()),
         ("names", shuffle.names.is_some()),
+        ("hosts_from", shuffle.hosts_from.is_some()),
     ];
     if algorithm == Algorithm::LuaDjb2 {
         // The algorithm reproduces an existing assignment, which has neither names nor secrets.
@@ -319,7 +368,9 @@ fn shuffle_shard(shuffle: wire::ShuffleShard, key: &KeySource) -> Result<Shuffle
         single_part(key, &format!("{path}.algorithm"), "lua_djb2")?;
     }
     let numbers = [("total_hosts", shuffle.total_hosts.is_some()), ("base", shuffle.base.is_some())];
-    let listed = listed(path, shuffle.hosts.as_deref(), shuffle.names.as_deref(), &numbers, true)?;
+    let (list, names, live) =
+        (shuffle.hosts.as_deref(), shuffle.names.as_deref(), shuffle.hosts_from.as_ref());
+    let listed = listed(path, list, names, live, &numbers, true)?;
     let hosts = listed.unwrap_or_else(|| Hosts::Numbered {
         count: shuffle.total_hosts.map_or(DEFAULT_TOTAL_HOSTS, |count| count.0),
         base: shuffle.base.map_or(0, |base| base.0),
@@ -338,21 +389,24 @@ fn listed(
     path: &str,
     hosts: Option<&[Text]>,
     names: Option<&[Text]>,
+    live: Option<&super::scalar::Cluster>,
     numbers: &[(&str, bool)],
     distinct: bool,
 ) -> Result<Option<Hosts>> {
-    at_most_one(path, &[("hosts", hosts.is_some()), ("names", names.is_some())])?;
-    let (field, list, kind) = match (hosts, names) {
-        (Some(list), _) => ("hosts", list, Listed::HostPorts),
-        (None, Some(list)) => ("names", list, Listed::Names),
-        (None, None) => return Ok(None),
-    };
-    let field_path = format!("{path}.{field}");
+    let fields = [("hosts", hosts.is_some()), ("names", names.is_some()), ("hosts_from", live.is_some())];
+    at_most_one(path, &fields)?;
+    let Some((field, _)) = fields.into_iter().find(|(_, is_set)| *is_set) else { return Ok(None) };
     if let Some((number, _)) = numbers.iter().find(|(_, is_set)| *is_set) {
         let problem = format!("cannot be combined with `{field}`");
         let allowed = "one of them: a list gives the number";
         return Err(ConfigError::new(format!("{path}.{number}"), problem, allowed));
     }
+    let (list, kind) = match (hosts, names, live) {
+        (Some(list), ..) => (list, Listed::HostPorts),
+        (None, Some(list), _) => (list, Listed::Names),
+        (None, None, live) => return Ok(live.map(|name| Hosts::Live { cluster: name.0.clone() })),
+    };
+    let field_path = format!("{path}.{field}");
     let entry = match kind {
         Listed::HostPorts => "host:port",
         Listed::Names => "name",
@@ -391,47 +445,4 @@ fn allowed_targets(patterns: Vec<super::scalar::Pattern>) -> Result<Arc<AllowedT
         return Err(ConfigError::new("allowed_targets", "got []", "a list of at least one host:port"));
     }
     Ok(Arc::new(AllowedTargets(patterns.into_iter().map(|pattern| pattern.0).collect())))
-}
-
-fn runtime(runtime: wire::Runtime) -> Result<RuntimeConfig> {
-    let wire::Runtime { prefix, rtds, admin, envoy } = runtime;
-    let sources = [("rtds", rtds.is_some()), ("admin", admin.is_some()), ("envoy", envoy.is_some())];
-    exactly_one("runtime", &sources)?;
-    let source = match (rtds, admin) {
-        (Some(wire::Rtds { cluster, authority, resource }), _) => {
-            let cluster = cluster.map_or_else(|| "xds_cluster".to_owned(), |cluster| cluster.0);
-            RuntimeSource::Rtds(RtdsConfig {
-                authority: super::rules::authority(authority, &cluster),
-                cluster,
-                resource: resource.map_or_else(|| "runtime".to_owned(), |resource| resource.0),
-            })
-        }
-        (None, Some(wire::Admin { cluster, refresh })) => {
-            RuntimeSource::Admin(self::admin(cluster, refresh.map(|refresh| refresh.0)))
-        }
-        (None, None) => RuntimeSource::Envoy,
-    };
-    Ok(RuntimeConfig {
-        prefix: prefix.map_or_else(|| "shuffle_sharding".to_owned(), |prefix| prefix.0),
-        source,
-    })
-}
-
-fn membership(membership: wire::Membership) -> Result<MembershipConfig> {
-    let wire::Membership { cluster, admin, refresh } = membership;
-    let Some(cluster) = cluster else {
-        return Err(ConfigError::new(
-            "membership",
-            "`cluster` is missing",
-            "the cluster whose endpoints are counted",
-        ));
-    };
-    Ok(MembershipConfig { cluster: cluster.0, admin: self::admin(admin, refresh.map(|refresh| refresh.0)) })
-}
-
-fn admin(cluster: Option<super::scalar::Cluster>, refresh: Option<Duration>) -> AdminConfig {
-    AdminConfig {
-        cluster: cluster.map_or_else(|| "admin".to_owned(), |cluster| cluster.0),
-        refresh: refresh.unwrap_or(Duration::from_secs(1)),
-    }
 }

@@ -23,7 +23,7 @@ pub struct PluginConfig {
     pub per_route: Option<String>,
     /// The source of runtime values.
     pub runtime: Option<RuntimeConfig>,
-    /// The cluster whose endpoint count is a live value.
+    /// The cluster whose endpoints are live values.
     pub membership: Option<MembershipConfig>,
 }
 
@@ -59,6 +59,8 @@ pub struct Config {
     pub allowed_targets: Option<Arc<AllowedTargets>>,
     /// What happens to requests that are not routed.
     pub outcomes: Outcomes<Outcome>,
+    /// What happens to a request if no host of its shard is healthy.
+    pub on_shard_down: ShardDown,
     /// Whether a request may go on untouched where Envoy would then send it to whatever host the client names.
     pub allow_untouched: bool,
     /// What the responses of a host are compared with, if they are.
@@ -119,16 +121,16 @@ pub struct RuntimeConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RuntimeSource {
     /// Pushed by a server of the Runtime Discovery Service.
-    Rtds(RtdsConfig),
+    Rtds(XdsConfig),
     /// Polled from Envoy's admin interface.
     Admin(AdminConfig),
     /// Read from Envoy's own runtime, by an adapter that can.
     Envoy,
 }
 
-/// A server of the Runtime Discovery Service.
+/// A resource of an xDS server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RtdsConfig {
+pub struct XdsConfig {
     /// The Envoy cluster of the server.
     pub cluster: String,
     /// The `:authority` of the stream.
@@ -146,13 +148,24 @@ pub struct AdminConfig {
     pub refresh: Duration,
 }
 
-/// The cluster whose endpoint count is a live value.
+/// The cluster whose endpoints are live values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MembershipConfig {
-    /// The cluster to count.
+    /// The cluster.
     pub cluster: String,
-    /// How the count is polled.
-    pub admin: AdminConfig,
+    /// The source.
+    pub source: MembershipSource,
+}
+
+/// A source of endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MembershipSource {
+    /// Their number alone, polled from Envoy's admin interface.
+    Count(AdminConfig),
+    /// Polled from Envoy's admin interface.
+    Endpoints(AdminConfig),
+    /// Pushed by a server of the Endpoint Discovery Service.
+    Eds(XdsConfig),
 }
 
 /// How the host is found.
@@ -283,6 +296,16 @@ impl Outcome {
     }
 }
 
+/// What happens to a request if no host of its shard is healthy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ShardDown {
+    /// It is answered with the error `shard_down`.
+    Reject,
+    /// Its hosts are tried all the same: what is known of their health may be outdated.
+    #[default]
+    Try,
+}
+
 /// The hosts.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Hosts {
@@ -299,6 +322,11 @@ pub enum Hosts {
         names: Vec<String>,
         /// What they are.
         kind: Listed,
+    },
+    /// The endpoints that this Envoy cluster has at the time.
+    Live {
+        /// The cluster.
+        cluster: String,
     },
 }
 
@@ -317,14 +345,16 @@ impl Hosts {
         match self {
             Self::Numbered { base, .. } => (u64::from(*base) + u64::from(place)).to_string(),
             Self::Listed { names, .. } => names.get(place as usize).cloned().unwrap_or_default(),
+            Self::Live { .. } => place.to_string(),
         }
     }
 
-    /// The number of hosts.
+    /// The number of hosts; 0 if only live values know it.
     pub fn count(&self) -> u32 {
         match self {
             Self::Numbered { count, .. } => *count,
             Self::Listed { names, .. } => u32::try_from(names.len()).unwrap_or(u32::MAX),
+            Self::Live { .. } => 0,
         }
     }
 
@@ -333,6 +363,7 @@ impl Hosts {
         let values = Values { key, ..Values::default() };
         match self {
             Self::Numbered { .. } => Values { index: Some(name), ..values },
+            Self::Live { .. } => values,
             Self::Listed { kind: Listed::Names, .. } => Values { name: Some(name), ..values },
             Self::Listed { kind: Listed::HostPorts, .. } => {
                 let (host, port) = name.rsplit_once(':').unwrap_or((name, ""));
@@ -414,6 +445,7 @@ impl fmt::Display for Hosts {
         match self {
             Self::Numbered { count, base } => write!(f, "{count} hosts numbered from {base}"),
             Self::Listed { names, .. } => write!(f, "{} named hosts", names.len()),
+            Self::Live { cluster } => write!(f, "the endpoints of {cluster}"),
         }
     }
 }

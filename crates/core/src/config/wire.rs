@@ -3,7 +3,8 @@
 
 use super::scalar::{
     AlgorithmName, AnyHeader, Authority, Cluster, Cookie, Count, GrpcCluster, Integer, Mode, Namespace,
-    NonEmpty, Parameter, Path, Pattern, Period, Prefix, Resource, ResponseHeader, SettableHeader, Text,
+    NonEmpty, OnShardDown, Parameter, Path, Pattern, Period, Prefix, Resource, ResponseHeader,
+    SettableHeader, Text,
 };
 use super::validated::Pick;
 use crate::resolve::answer;
@@ -55,6 +56,8 @@ pub struct Document {
     pub on_not_found: Option<Outcome>,
     /// What happens to any other request that cannot be routed. Default: `reject`.
     pub on_error: Option<Outcome>,
+    /// What happens to a request if no host of its shard is healthy. Default: `try`.
+    pub on_shard_down: Option<OnShardDown>,
     /// Whether requests may pass on untouched where Envoy then sends them to the host that the client names.
     /// Default: false.
     pub allow_untouched: Option<bool>,
@@ -73,7 +76,7 @@ pub struct Document {
     /// The source of runtime values.
     #[serde(deserialize_with = "object")]
     pub runtime: Option<Runtime>,
-    /// The cluster whose endpoint count is a live value.
+    /// The cluster whose endpoints are live values.
     #[serde(deserialize_with = "object")]
     pub membership: Option<Membership>,
     /// The namespace of route metadata that may hold a configuration for the route.
@@ -86,14 +89,14 @@ impl Document {
         let Self {
             key, path_prefix, resolve, index, shuffle_shard, template, target, allowed_targets, ..
         } = self;
-        let Self { on_missing_key, on_not_found, .. } = self;
+        let Self { on_missing_key, on_not_found, on_shard_down, .. } = self;
         let Self { on_error, allow_untouched, fallback, verify, request_headers, response_headers, .. } =
             self;
         let Self { metadata, runtime, membership, per_route, .. } = self;
         key.is_none()
             && path_prefix.is_none()
             && (resolve.is_none() && index.is_none() && shuffle_shard.is_none() && template.is_none())
-            && (on_missing_key.is_none() && on_not_found.is_none())
+            && (on_missing_key.is_none() && on_not_found.is_none() && on_shard_down.is_none())
             && (target.is_none() && allowed_targets.is_none() && on_error.is_none() && fallback.is_none())
             && (allow_untouched.is_none() && verify.is_none() && request_headers.is_none())
             && (response_headers.is_none() && metadata.is_none() && runtime.is_none())
@@ -214,7 +217,7 @@ pub struct Cache {
     pub drop_on: Option<Vec<Integer<200, 599>>>,
 }
 
-/// Where a resolver's response has the target: `hostport`, or `host` with or without `port`, or `name`.
+/// Where a resolver's response has the target: `hostport`, or `host` with or without `port`, or `name`, or `hostports`.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("minProperties" = 1, "maxProperties" = 2)))]
 #[serde(default, deny_unknown_fields)]
@@ -227,6 +230,8 @@ pub struct Answer {
     pub port: Option<Place>,
     /// A name, for `target.header`.
     pub name: Option<Place>,
+    /// A list of `ip:port`, for `target.endpoints`: the owner, then those that are tried after it.
+    pub hostports: Option<Place>,
 }
 
 /// The resolver's formula.
@@ -244,6 +249,8 @@ pub struct Index {
     pub hosts: Option<Vec<Text>>,
     /// The hosts by name, in place of a number.
     pub names: Option<Vec<Text>>,
+    /// The endpoints of this Envoy cluster, in place of a number.
+    pub hosts_from: Option<Cluster>,
 }
 
 /// A shard of the hosts for each key.
@@ -263,6 +270,8 @@ pub struct ShuffleShard {
     pub hosts: Option<Vec<Text>>,
     /// The hosts by name, in place of a number.
     pub names: Option<Vec<Text>>,
+    /// The endpoints of this Envoy cluster, in place of a number.
+    pub hosts_from: Option<Cluster>,
     /// Which host of the shard gets a request. Default: `path`.
     pub pick: Option<Pick>,
     /// A secret that makes shards unpredictable.
@@ -281,6 +290,18 @@ pub struct Target {
     /// A request header is set.
     #[serde(deserialize_with = "object")]
     pub header: Option<TargetHeader>,
+    /// A request header gets the addresses of the hosts, in the order in which they are to be tried.
+    #[serde(deserialize_with = "object")]
+    pub endpoints: Option<TargetEndpoints>,
+}
+
+/// A request header for the addresses of hosts.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("required" = ["header"])))]
+#[serde(default, deny_unknown_fields)]
+pub struct TargetEndpoints {
+    /// The name.
+    pub header: Option<SettableHeader>,
 }
 
 /// A request header to set.
@@ -378,17 +399,33 @@ pub struct Admin {
     pub refresh: Option<Period<50>>,
 }
 
-/// The cluster whose endpoint count is a live value.
+/// The cluster whose endpoints are live values. Without `eds`, the admin interface is polled.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("required" = ["cluster"])))]
 #[serde(default, deny_unknown_fields)]
 pub struct Membership {
-    /// The cluster to count.
+    /// The cluster.
     pub cluster: Option<Cluster>,
     /// The Envoy cluster that leads to the admin interface. Default: `admin`.
     pub admin: Option<Cluster>,
     /// The interval between polls. Default: `1s`.
     pub refresh: Option<Period<50>>,
+    /// The endpoints are pushed: the filter is an EDS client.
+    #[serde(deserialize_with = "object")]
+    pub eds: Option<Eds>,
+}
+
+/// A server of the Endpoint Discovery Service.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Eds {
+    /// The Envoy cluster. Default: `xds_cluster`.
+    pub cluster: Option<GrpcCluster>,
+    /// The `:authority` of the stream. Default: the cluster's name if it is a valid authority, else `pinroute`.
+    pub authority: Option<Authority>,
+    /// The name of the resource. Default: the name of the cluster whose endpoints are wanted.
+    pub service: Option<Resource>,
 }
 
 /// `{ header: NAME }`

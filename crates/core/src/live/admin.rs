@@ -1,6 +1,8 @@
-//! Polls Envoy's admin interface: `/runtime` for the runtime's values, `/stats` for the endpoint count of a cluster.
+//! Polls Envoy's admin interface: `/runtime` for the runtime's values, `/clusters` for the endpoints of a cluster, `/stats` for
+//! their number alone.
 
 use super::action::{Action, SubscriptionId};
+use super::clusters;
 use super::compile::{Compiled, Compiler};
 use super::snapshot::Snapshot;
 use super::value::Scalar;
@@ -37,6 +39,11 @@ pub enum Query {
     },
     /// The endpoint count of a cluster.
     Membership {
+        /// The cluster.
+        cluster: String,
+    },
+    /// The endpoints of a cluster.
+    Endpoints {
         /// The cluster.
         cluster: String,
     },
@@ -113,12 +120,10 @@ impl Query {
         match self {
             Self::Runtime { .. } => "/runtime".to_owned(),
             Self::Membership { cluster } => {
-                // The name is part of a regular expression. `.` matches every byte that would need an escape there
-                // or in a query; the response's name is compared again.
-                let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-                let name: String =
-                    cluster.bytes().map(char::from).map(|c| if is_plain(c) { c } else { '.' }).collect();
-                format!("/stats?format=json&filter=%5Ecluster%5C.{name}%5C.membership_total%24")
+                format!("/stats?format=json&filter=%5Ecluster%5C.{}%5C.membership_total%24", pattern(cluster))
+            }
+            Self::Endpoints { cluster } => {
+                format!("/clusters?format=json&filter=%5E{}%24", pattern(cluster))
             }
         }
     }
@@ -139,8 +144,20 @@ impl Query {
                 compiler.add(&format!("{cluster}.total_hosts"), Scalar::Number(count));
                 Some(compiler.finish(version))
             }
+            Self::Endpoints { cluster } => {
+                let mut compiler = Compiler::new(cluster, last);
+                compiler.add_endpoints(&clusters::endpoints(body, cluster)?);
+                Some(compiler.finish(version))
+            }
         }
     }
+}
+
+/// The name of a cluster as a part of a regular expression. `.` matches every byte that would need an escape there or in a
+/// query; the response's name is compared again.
+fn pattern(cluster: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    cluster.bytes().map(char::from).map(|c| if is_plain(c) { c } else { '.' }).collect()
 }
 
 /// The body of `/runtime`.

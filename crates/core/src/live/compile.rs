@@ -1,8 +1,10 @@
 //! Compiles runtime entries, from whichever source, to a snapshot.
 
+use super::endpoints::{Endpoints, Reported};
 use super::snapshot::{Builder, Snapshot};
 use super::value::{Number, Scalar, Skipped};
 use crate::hash::fingerprint;
+use std::sync::Arc;
 
 /// The result of compiling an update.
 #[derive(Clone, Debug)]
@@ -91,6 +93,14 @@ impl<'a> Compiler<'a> {
             }
         }
         count.is_some()
+    }
+
+    /// Adds the endpoints of a cluster, and their number. Without any, the last ones are kept.
+    pub fn add_endpoints(&mut self, reported: &[Reported]) {
+        let endpoints = Endpoints::new(reported).map(Arc::new);
+        let count = endpoints.as_ref().map_or(0, |endpoints| endpoints.count());
+        self.add(&format!("{}.total_hosts", self.prefix), Scalar::Number(f64::from(count)));
+        self.builder.endpoints = endpoints.or_else(|| self.last.endpoints().cloned());
     }
 
     /// The snapshot of this version.

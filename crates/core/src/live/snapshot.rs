@@ -5,32 +5,43 @@
 //!
 //! ```text
 //! magic u32, version u64, total_hosts u32, default_shard_size u32, replicas u32 (0: absent), enabled u32 (0: absent,
-//! 1: false, 2: true), slots u32 (a power of two, or 0), cache_generation u64, slots × u32: the offset of an entry, or 0,
-//! entries: shard_size u32, length of the key u32, key
+//! 1: false, 2: true), slots u32 (a power of two, or 0), cache_generation u64, offset of the endpoints u32 (0: absent),
+//! slots × u32: the offset of an entry, or 0, entries: shard_size u32, length of the key u32, key; endpoints
 //! ```
+//!
+//! Endpoints are decoded once, when the snapshot is adopted.
 
+use super::endpoints::Endpoints;
 use super::value::Number;
 use crate::hash::{fnv1a_64, mix};
+use std::sync::Arc;
 
-const MAGIC: u32 = 0x3274_7270;
-const HEADER: usize = 40;
+const MAGIC: u32 = 0x3374_7270;
+const HEADER: usize = 44;
 /// Where the values begin, after magic and version.
 const VALUES: usize = 12;
+/// Where the offset of the endpoints is.
+const ENDPOINTS: usize = 40;
 
 /// Compiled runtime values. The default one is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     bytes: Vec<u8>,
+    endpoints: Option<Arc<Endpoints>>,
 }
 
 impl Snapshot {
     /// Takes bytes that a [`Builder`] made; `None` if they are something else.
     pub fn open(bytes: Vec<u8>) -> Option<Self> {
-        let snapshot = Self { bytes };
+        let mut snapshot = Self { bytes, endpoints: None };
         let slots = snapshot.slots();
         let is_whole = snapshot.word(0) == MAGIC
             && snapshot.bytes.len() >= HEADER + slots as usize * 4
             && (slots == 0 || slots.is_power_of_two());
+        if is_whole && snapshot.word(ENDPOINTS) != 0 {
+            let bytes = snapshot.bytes.get(snapshot.word(ENDPOINTS) as usize..)?;
+            snapshot.endpoints = Some(Arc::new(Endpoints::decode(bytes)?));
+        }
         is_whole.then_some(snapshot)
     }
 
@@ -71,6 +82,11 @@ impl Snapshot {
     /// The generation of the answer caches.
     pub fn cache_generation(&self) -> u64 {
         u64::from(self.word(32)) | u64::from(self.word(36)) << 32
+    }
+
+    /// The endpoints of a cluster.
+    pub fn endpoints(&self) -> Option<&Arc<Endpoints>> {
+        self.endpoints.as_ref()
     }
 
     /// The shard size of one key.
@@ -122,6 +138,8 @@ pub struct Builder {
     pub enabled: Option<bool>,
     /// The generation of the answer caches.
     pub cache_generation: u64,
+    /// The endpoints of a cluster.
+    pub endpoints: Option<Arc<Endpoints>>,
     entries: Vec<u8>,
     offsets: Vec<u32>,
 }
@@ -167,9 +185,15 @@ impl Builder {
         bytes.extend_from_slice(&enabled.to_le_bytes());
         bytes.extend_from_slice(&(slots as u32).to_le_bytes());
         bytes.extend_from_slice(&self.cache_generation.to_le_bytes());
+        let end = start + self.entries.len();
+        let offset = self.endpoints.as_ref().and_then(|_| u32::try_from(end).ok()).unwrap_or_default();
+        bytes.extend_from_slice(&offset.to_le_bytes());
         bytes.extend(table.iter().flat_map(|at| at.to_le_bytes()));
         bytes.extend_from_slice(&self.entries);
-        Snapshot { bytes }
+        if let Some(endpoints) = &self.endpoints {
+            endpoints.encode(&mut bytes);
+        }
+        Snapshot { bytes, endpoints: self.endpoints }
     }
 }
 

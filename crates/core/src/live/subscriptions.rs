@@ -10,11 +10,13 @@ use super::action::{Action, SubscriptionId};
 use super::admin::{Admin, Query};
 use super::compile::Compiled;
 use super::lease::Lease;
-use super::rtds::Rtds;
 use super::snapshot::Snapshot;
 use super::value::Skipped;
 use super::vm::Vm;
-use crate::config::{AdminConfig, MembershipConfig, RtdsConfig, RuntimeConfig, RuntimeSource};
+use super::xds::{Wanted, Xds};
+use crate::config::{
+    AdminConfig, MembershipConfig, MembershipSource, RuntimeConfig, RuntimeSource, XdsConfig,
+};
 use crate::hash::Random;
 use crate::metrics::{Counter, Gauge, Recorder};
 use crate::time::Time;
@@ -45,12 +47,36 @@ struct Subscription {
     source: Source,
     /// The unusable entries that were reported last.
     reported: Vec<Skipped>,
-    is_runtime: bool,
+    kind: Kind,
+}
+
+/// What the values are, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Runtime,
+    Count,
+    Endpoints,
+}
+
+impl Kind {
+    fn updates(self) -> Counter {
+        match self {
+            Self::Runtime | Self::Count => Counter::RuntimeUpdates,
+            Self::Endpoints => Counter::EndpointUpdates,
+        }
+    }
+
+    fn failures(self) -> Counter {
+        match self {
+            Self::Runtime | Self::Count => Counter::RuntimeInvalid,
+            Self::Endpoints => Counter::EndpointFailures,
+        }
+    }
 }
 
 #[derive(Debug)]
 enum Source {
-    Rtds(Rtds),
+    Xds(Xds),
     Admin(Admin),
 }
 
@@ -70,41 +96,59 @@ impl Subscriptions {
         let prefix = &config.prefix;
         match &config.source {
             RuntimeSource::Rtds(server) => {
-                let RtdsConfig { cluster, authority, resource } = server;
+                let XdsConfig { cluster, authority, resource } = server;
                 let name = format!("rtds {cluster:?} {authority:?} {resource:?} {prefix:?}");
                 let gauge = format!("rtds.{cluster}.{resource}");
-                let source = |random| Source::Rtds(Rtds::new(server, prefix, random));
-                Some(self.join(name, gauge, true, source, vm))
+                let wanted = Wanted::Runtime { prefix: prefix.clone() };
+                let source = |random| Source::Xds(Xds::new(server, wanted, random));
+                Some(self.join(name, gauge, Kind::Runtime, source, vm))
             }
             RuntimeSource::Admin(config) => {
                 let AdminConfig { cluster, .. } = config;
                 let name = format!("admin {cluster:?} {prefix:?}");
                 let query = Query::Runtime { prefix: prefix.clone() };
-                Some(self.join_admin(name, format!("admin.{cluster}"), true, config, query, vm))
+                Some(self.join_admin(name, format!("admin.{cluster}"), Kind::Runtime, config, query, vm))
             }
             RuntimeSource::Envoy => None,
         }
     }
 
-    /// A plugin uses the endpoint count of a cluster.
+    /// A plugin uses the endpoints of a cluster, or their number.
     pub fn join_membership(&mut self, config: &MembershipConfig, vm: &impl Vm) -> SubscriptionId {
-        let name = format!("membership {:?} {:?}", config.admin.cluster, config.cluster);
-        let query = Query::Membership { cluster: config.cluster.clone() };
-        self.join_admin(name, String::new(), false, &config.admin, query, vm)
+        let MembershipConfig { cluster, source } = config;
+        match source {
+            MembershipSource::Count(admin) => {
+                let name = format!("membership {:?} {cluster:?}", admin.cluster);
+                let query = Query::Membership { cluster: cluster.clone() };
+                self.join_admin(name, String::new(), Kind::Count, admin, query, vm)
+            }
+            MembershipSource::Endpoints(admin) => {
+                let name = format!("endpoints {:?} {cluster:?}", admin.cluster);
+                let query = Query::Endpoints { cluster: cluster.clone() };
+                self.join_admin(name, String::new(), Kind::Endpoints, admin, query, vm)
+            }
+            MembershipSource::Eds(server) => {
+                let XdsConfig { cluster: xds, authority, resource } = server;
+                let name = format!("eds {xds:?} {authority:?} {resource:?} {cluster:?}");
+                let wanted = Wanted::Endpoints { cluster: cluster.clone() };
+                let source = |random| Source::Xds(Xds::new(server, wanted, random));
+                self.join(name, String::new(), Kind::Endpoints, source, vm)
+            }
+        }
     }
 
     fn join_admin(
         &mut self,
         name: String,
         gauge: String,
-        is_runtime: bool,
+        kind: Kind,
         config: &AdminConfig,
         query: Query,
         vm: &impl Vm,
     ) -> SubscriptionId {
         let AdminConfig { cluster, refresh } = config;
         let source = |_| Source::Admin(Admin::new(cluster, query, *refresh));
-        let id = self.join(name, gauge, is_runtime, source, vm);
+        let id = self.join(name, gauge, kind, source, vm);
         if let Some(Source::Admin(admin)) = self.get_mut(id).map(|known| &mut known.source) {
             admin.refresh_within(*refresh);
         }
@@ -115,7 +159,7 @@ impl Subscriptions {
         &mut self,
         name: String,
         gauge: String,
-        is_runtime: bool,
+        kind: Kind,
         source: impl FnOnce(Random) -> Source,
         vm: &impl Vm,
     ) -> SubscriptionId {
@@ -133,7 +177,7 @@ impl Subscriptions {
             snapshot: Arc::default(),
             source: source(Random::new(self.random.number())),
             reported: Vec::new(),
-            is_runtime,
+            kind,
             gauge,
             name,
         };
@@ -145,7 +189,7 @@ impl Subscriptions {
 
     /// The sources in the names of gauges, see [`Gauge::name_of`].
     pub fn gauge_sources(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().filter(|known| known.is_runtime).map(|known| known.gauge.as_str())
+        self.list.iter().filter(|known| known.kind == Kind::Runtime).map(|known| known.gauge.as_str())
     }
 
     fn get_mut(&mut self, id: SubscriptionId) -> Option<&mut Subscription> {
@@ -171,7 +215,7 @@ impl Subscriptions {
             return known.stop();
         }
         match &mut known.source {
-            Source::Rtds(rtds) => rtds.drive(id, now, || vm.node()),
+            Source::Xds(xds) => xds.drive(id, now, || vm.node()),
             Source::Admin(admin) => admin.drive(id, now),
         }
     }
@@ -180,20 +224,20 @@ impl Subscriptions {
     pub fn on_started(&mut self, id: SubscriptionId, token: Option<u32>) {
         let Some(known) = self.list.iter_mut().find(|known| known.id == id) else { return };
         match &mut known.source {
-            Source::Rtds(rtds) => rtds.on_opened(token),
+            Source::Xds(xds) => xds.on_opened(token),
             Source::Admin(admin) => admin.on_called(token),
         }
-        if token.is_none() && known.is_runtime {
+        if token.is_none() && known.kind == Kind::Runtime {
             self.recorder.set(Gauge::RuntimeConnected, &known.gauge, 0);
         }
     }
 
     /// The server accepted a stream.
     pub fn on_accepted(&mut self, token: u32) {
-        if let Some((gauge, rtds)) = self.stream(token) {
-            rtds.on_accepted();
-            self.recorder.set(Gauge::RuntimeConnected, &gauge, 1);
-        }
+        let Some(known) = self.stream(token) else { return };
+        let Source::Xds(xds) = &mut known.source else { return };
+        xds.on_accepted();
+        self.connected(token, 1);
     }
 
     /// A message was received on a stream.
@@ -202,21 +246,23 @@ impl Subscriptions {
         // Another VM may have held the lease meanwhile.
         let published = known.follow(vm);
         let version = known.snapshot.version() + 1;
-        let Source::Rtds(rtds) = &mut known.source else { return None };
-        let update = rtds.on_message(token, message, version, &known.snapshot, vm.node());
+        let Source::Xds(xds) = &mut known.source else { return None };
+        let update = xds.on_message(token, message, version, &known.snapshot, vm.node());
         match update.outcome {
             Ok(None) => {}
             Ok(Some(compiled)) => {
                 known.publish(compiled, published, &mut self.recorder, vm);
-                self.recorder.count(Counter::RuntimeUpdates);
-                // The control plane's begin with the number of a commit.
-                let number = update.version.split('-').next().and_then(|number| number.parse().ok());
-                let version = number.unwrap_or(known.snapshot.version());
-                self.recorder.set(Gauge::RuntimeVersion, &known.gauge, version);
+                self.recorder.count(known.kind.updates());
+                if known.kind == Kind::Runtime {
+                    // The control plane's begin with the number of a commit.
+                    let number = update.version.split('-').next().and_then(|number| number.parse().ok());
+                    let version = number.unwrap_or(known.snapshot.version());
+                    self.recorder.set(Gauge::RuntimeVersion, &known.gauge, version);
+                }
             }
             Err(reason) => {
-                log::warn!("pinroute: runtime update refused: {reason}");
-                self.recorder.count(Counter::RuntimeInvalid);
+                log::warn!("pinroute: update of {} refused: {reason}", known.name);
+                self.recorder.count(known.kind.failures());
             }
         }
         Some(update.reply)
@@ -224,19 +270,26 @@ impl Subscriptions {
 
     /// A stream ended. The host keeps its side until that is cancelled.
     pub fn on_closed(&mut self, token: u32, status: u32, now: Time) -> Option<Action> {
-        let (gauge, rtds) = self.stream(token)?;
-        rtds.on_closed(status, now);
-        self.recorder.set(Gauge::RuntimeConnected, &gauge, 0);
+        self.connected(token, 0);
+        let known = self.stream(token)?;
+        let is_endpoints = known.kind == Kind::Endpoints;
+        let Source::Xds(xds) = &mut known.source else { return None };
+        xds.on_closed(status, now);
+        if is_endpoints {
+            self.recorder.count(Counter::EndpointFailures);
+        }
         Some(Action::Cancel { token })
     }
 
-    /// The gauge and the client of a stream.
-    fn stream(&mut self, token: u32) -> Option<(String, &mut Rtds)> {
-        let known = self.list.iter_mut().find(|known| known.has_stream(token))?;
-        let gauge = known.gauge.clone();
-        match &mut known.source {
-            Source::Rtds(rtds) => Some((gauge, rtds)),
-            Source::Admin(_) => None,
+    fn stream(&mut self, token: u32) -> Option<&mut Subscription> {
+        self.list.iter_mut().find(|known| known.has_stream(token))
+    }
+
+    /// Shows whether the stream of a runtime is there.
+    fn connected(&mut self, token: u32, value: u64) {
+        let known = self.list.iter().find(|known| known.has_stream(token));
+        if let Some(known) = known.filter(|known| known.kind == Kind::Runtime) {
+            self.recorder.set(Gauge::RuntimeConnected, &known.gauge, value);
         }
     }
 
@@ -252,19 +305,25 @@ impl Subscriptions {
         let version = known.snapshot.version() + 1;
         let Source::Admin(admin) = &mut known.source else { return };
         let response = admin.on_response(body, version, &known.snapshot);
-        if known.is_runtime {
+        if known.kind == Kind::Runtime {
             self.recorder.set(Gauge::RuntimeConnected, &known.gauge, u64::from(response.is_ok()));
         }
         match response {
             Ok(Some(compiled)) => {
-                if known.publish(compiled, published, &mut self.recorder, vm) && known.is_runtime {
-                    self.recorder.count(Counter::RuntimeUpdates);
+                let is_new = known.publish(compiled, published, &mut self.recorder, vm);
+                if is_new && known.kind != Kind::Count {
+                    self.recorder.count(known.kind.updates());
+                }
+                if is_new && known.kind == Kind::Runtime {
                     self.recorder.set(Gauge::RuntimeVersion, &known.gauge, known.snapshot.version());
                 }
             }
             Ok(None) => {}
             Err(_) => {
-                log::debug!("pinroute: no usable response for {}; the last values stay in use", known.name)
+                log::debug!("pinroute: no usable response for {}; the last values stay in use", known.name);
+                if known.kind == Kind::Endpoints {
+                    self.recorder.count(Counter::EndpointFailures);
+                }
             }
         }
     }
@@ -290,7 +349,7 @@ impl Subscriptions {
 impl Subscription {
     fn stop(&mut self) -> Option<Action> {
         match &mut self.source {
-            Source::Rtds(rtds) => rtds.stop(),
+            Source::Xds(xds) => xds.stop(),
             Source::Admin(admin) => {
                 admin.stop();
                 None
@@ -299,7 +358,7 @@ impl Subscription {
     }
 
     fn has_stream(&self, token: u32) -> bool {
-        matches!(&self.source, Source::Rtds(rtds) if rtds.is(token))
+        matches!(&self.source, Source::Xds(xds) if xds.is(token))
     }
 
     fn has_call(&self, token: u32) -> bool {

@@ -1,5 +1,6 @@
 //! The order of precedence among the sources of a live value.
 
+use super::endpoints::Endpoints;
 use super::metadata::{MetadataReader, Numbers};
 use super::snapshot::Snapshot;
 use super::value::{Number, Source, Sourced};
@@ -14,6 +15,8 @@ pub struct LiveValues {
     pub runtime: Option<Arc<Snapshot>>,
     /// The endpoint count of a cluster.
     pub membership: Option<u32>,
+    /// The endpoints of that cluster, if the plugin uses them.
+    pub endpoints: Option<Arc<Endpoints>>,
 }
 
 impl LiveValues {
@@ -51,6 +54,11 @@ impl<'a, R: Request> RequestValues<'a, R> {
         recorder: &'a mut Recorder,
     ) -> Self {
         Self { live, namespace, request, reader, recorder, route: None, cluster: None }
+    }
+
+    /// The endpoints of a cluster.
+    pub fn endpoints(&self) -> Option<&'a Endpoints> {
+        self.live.endpoints.as_deref()
     }
 
     /// A number for a key: the first source that has it counts, `configured` last.
@@ -174,7 +182,7 @@ mod tests {
             compiler.add(&format!("p.{name}"), Scalar::Number(value));
         }
         let runtime = Some(Arc::new(compiler.finish(1).snapshot));
-        let mut live = LiveValues { runtime, membership: Some(40) };
+        let mut live = LiveValues { runtime, membership: Some(40), endpoints: None };
         let mut request = Fake { route: numbers(20), cluster: numbers(30) };
         assert_eq!(all(&live, &request, "a"), [(10, Runtime), (4, RuntimeKey), (7, Runtime)]);
         assert_eq!(all(&live, &request, "b"), [(10, Runtime), (3, Runtime), (7, Runtime)]);

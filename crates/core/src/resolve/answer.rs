@@ -25,6 +25,8 @@ pub enum Wanted {
     Host(Place, Option<Place>),
     /// A name.
     Name(Place),
+    /// A list of `ip:port`: the owner, then those that are tried after it. Also one text, with commas between several.
+    HostPorts(Place),
 }
 
 /// A place in a response.
@@ -49,33 +51,51 @@ const NOT_EXACT: f64 = 9_007_199_254_740_992.0;
 pub struct Found<'b> {
     /// A `host:port`, a host, or a name.
     pub target: Cow<'b, str>,
+    /// The rest of a list of `ip:port`.
+    pub others: Vec<Cow<'b, str>>,
     /// The port of a host.
     pub port: Option<Cow<'b, str>>,
     /// Request headers.
     pub headers: Vec<(Arc<str>, String)>,
 }
 
-/// A scalar in a response.
+/// The most addresses in a list: Envoy limits the size of a request's headers.
+const MAX_LIST: usize = 64;
+
+/// A scalar in a response, or a list of texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Scalar<'b> {
     Text(Cow<'b, str>),
     /// A number or a boolean, as it is written in JSON.
     Other(String),
+    /// A list of texts; `None` for an element that is something else.
+    List(Vec<Option<Cow<'b, str>>>),
 }
 
 impl<'b> Scalar<'b> {
     fn text(self) -> Option<Cow<'b, str>> {
         match self {
             Self::Text(text) if !text.is_empty() => Some(text),
-            Self::Text(_) | Self::Other(_) => None,
+            Self::Text(_) | Self::Other(_) | Self::List(_) => None,
         }
     }
 
-    fn any(self) -> Cow<'b, str> {
+    fn any(self) -> Option<Cow<'b, str>> {
         match self {
-            Self::Text(text) => text,
-            Self::Other(text) => Cow::Owned(text),
+            Self::Text(text) => Some(text),
+            Self::Other(text) => Some(Cow::Owned(text)),
+            Self::List(_) => None,
         }
+    }
+
+    /// Texts, at least one of them.
+    fn texts(self) -> Option<Vec<Cow<'b, str>>> {
+        let texts = match self {
+            Self::Text(text) => text.split(',').map(|text| Cow::Owned(text.trim().to_owned())).collect(),
+            Self::List(items) => items.into_iter().collect::<Option<Vec<_>>>()?,
+            Self::Other(_) => return None,
+        };
+        (1..=MAX_LIST).contains(&texts.len()).then_some(texts)
     }
 }
 
@@ -102,7 +122,7 @@ impl Default for AnswerConfig {
 impl AnswerConfig {
     fn places(&self) -> impl Iterator<Item = &Place> {
         let (first, second) = match &self.target {
-            Wanted::HostPort(place) | Wanted::Name(place) => (place, None),
+            Wanted::HostPort(place) | Wanted::Name(place) | Wanted::HostPorts(place) => (place, None),
             Wanted::Host(host, port) => (host, port.as_ref()),
         };
         std::iter::once(first).chain(second).chain(self.set_headers.iter().map(|(_, place)| place))
@@ -120,21 +140,28 @@ impl AnswerConfig {
     pub fn read<'b>(&self, body: &'b [u8], headers: Headers<'b>) -> Result<Found<'b>, Cow<'static, str>> {
         let mut values = self.values(body, headers).into_iter();
         let mut next = || values.next().flatten();
+        let mut others = Vec::new();
         let (target, port) = match &self.target {
+            Wanted::HostPorts(_) => {
+                let mut texts = next().and_then(Scalar::texts).ok_or("hostports")?.into_iter();
+                let owner = texts.next().ok_or("hostports")?;
+                others.extend(texts);
+                (owner, None)
+            }
             Wanted::HostPort(_) => (next().and_then(Scalar::text).ok_or("hostport")?, None),
             Wanted::Name(_) => (next().and_then(Scalar::text).ok_or("name")?, None),
             Wanted::Host(_, port) => {
                 let host = next().and_then(Scalar::text).ok_or("host")?;
-                (host, port.as_ref().map(|_| next().map(Scalar::any).ok_or("port")).transpose()?)
+                (host, port.as_ref().map(|_| next().and_then(Scalar::any).ok_or("port")).transpose()?)
             }
         };
         let mut set = Vec::with_capacity(self.set_headers.len());
         for (name, _) in &self.set_headers {
             let fits = |text: &Cow<'_, str>| text.len() <= MAX_HEADER && !text.chars().any(char::is_control);
-            let value = next().map(Scalar::any).filter(fits).ok_or_else(|| name.to_string())?;
+            let value = next().and_then(Scalar::any).filter(fits).ok_or_else(|| name.to_string())?;
             set.push((Arc::clone(name), value.into_owned()));
         }
-        Ok(Found { target, port, headers: set })
+        Ok(Found { target, others, port, headers: set })
     }
 
     /// The values at the places, in their order.
@@ -186,11 +213,21 @@ impl<'b> Seek<'_, '_, 'b> {
         Seek { pointers: below.collect(), found: self.found }
     }
 
+    /// The values that are wanted at this point, and are no elements of a list.
+    fn here(&self) -> Vec<usize> {
+        let is_open = |at: &usize| matches!(self.found.get(*at), Some(None));
+        let here = self.pointers.iter().filter(|(_, tokens)| tokens.is_empty()).map(|(at, _)| *at);
+        here.filter(is_open).collect()
+    }
+
     /// A scalar was found.
-    fn take<E>(self, scalar: &Scalar<'b>) -> Result<(), E> {
-        for (at, tokens) in self.pointers {
-            if let (true, Some(slot)) = (tokens.is_empty(), self.found.get_mut(at)) {
-                *slot = Some(scalar.clone());
+    fn take<E>(&mut self, scalar: &Scalar<'b>) -> Result<(), E> {
+        for (at, tokens) in &self.pointers {
+            let Some(slot) = self.found.get_mut(*at).filter(|_| tokens.is_empty()) else { continue };
+            match (slot, scalar) {
+                (Some(Scalar::List(items)), Scalar::Text(text)) => items.push(Some(text.clone())),
+                (Some(Scalar::List(items)), _) => items.push(None),
+                (slot, scalar) => _ = slot.replace(scalar.clone()),
             }
         }
         Ok(())
@@ -216,19 +253,19 @@ impl<'de: 'b, 'b> Visitor<'de> for Seek<'_, '_, 'b> {
         Ok(())
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+    fn visit_bool<E>(mut self, value: bool) -> Result<(), E> {
         self.take(&Scalar::Other(value.to_string()))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+    fn visit_i64<E>(mut self, value: i64) -> Result<(), E> {
         self.take(&Scalar::Other(value.to_string()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+    fn visit_u64<E>(mut self, value: u64) -> Result<(), E> {
         self.take(&Scalar::Other(value.to_string()))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+    fn visit_f64<E>(mut self, value: f64) -> Result<(), E> {
         // A whole number this large may have lost digits: it would be another tenant's.
         if value.abs() >= NOT_EXACT {
             return Ok(());
@@ -236,11 +273,11 @@ impl<'de: 'b, 'b> Visitor<'de> for Seek<'_, '_, 'b> {
         self.take(&Scalar::Other(value.to_string()))
     }
 
-    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<(), E> {
+    fn visit_borrowed_str<E>(mut self, value: &'de str) -> Result<(), E> {
         self.take(&Scalar::Text(Cow::Borrowed(value)))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+    fn visit_str<E>(mut self, value: &str) -> Result<(), E> {
         self.take(&Scalar::Text(Cow::Owned(value.to_owned())))
     }
 
@@ -262,9 +299,12 @@ impl<'de: 'b, 'b> Visitor<'de> for Seek<'_, '_, 'b> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        let wanted = self.here();
+        self.take::<A::Error>(&Scalar::List(Vec::new()))?;
         let mut at = 0_usize;
         loop {
-            let below = self.below(&at.to_string());
+            let mut below = self.below(&at.to_string());
+            below.pointers.extend(wanted.iter().map(|at| (*at, [].as_slice())));
             let more = match below.pointers.is_empty() {
                 true => seq.next_element::<IgnoredAny>()?.map(drop),
                 false => seq.next_element_seed(below)?,
@@ -273,6 +313,12 @@ impl<'de: 'b, 'b> Visitor<'de> for Seek<'_, '_, 'b> {
                 return Ok(());
             }
             at += 1;
+            // What is neither a text nor a number nor a list has left nothing.
+            for slot in &wanted {
+                if let Some(Some(Scalar::List(items))) = self.found.get_mut(*slot) {
+                    items.resize(at, None);
+                }
+            }
         }
     }
 }
@@ -381,6 +427,44 @@ mod tests {
         assert_eq!(read(both(), br#"{"server":"s","port":"80"}"#), Ok(("s".into(), Some("80".into()))));
         assert_eq!(read(both(), br#"{"server":"s"}"#), Err("port".into()));
         assert_eq!(read(both(), br#"{"port":80}"#), Err("host".into()));
+    }
+
+    #[test]
+    fn a_list_is_read_whole_or_not_at_all() {
+        let read = |place: Place, body: &str| {
+            let config = AnswerConfig { target: Wanted::HostPorts(place), set_headers: vec![] };
+            let found = config.read(body.as_bytes(), Headers::default()).ok()?;
+            let others = found.others.iter().map(|text| format!(" {text}")).collect::<String>();
+            Some(format!("{}{others}", found.target))
+        };
+        let owners = |body: &str| read(place("/owners"), body);
+        assert_eq!(owners(r#"{"x":[1],"owners":["a:1","b:1","c:1"]}"#).as_deref(), Some("a:1 b:1 c:1"));
+        assert_eq!(owners(r#"{"owners":"a:1"}"#).as_deref(), Some("a:1"));
+        assert_eq!(owners(r#"{"owners":"a:1, b:1"}"#).as_deref(), Some("a:1 b:1"));
+        assert_eq!(read(Place::Text, "a:1,b:1\n").as_deref(), Some("a:1 b:1"));
+        for body in [
+            r#"{"owners":[]}"#,
+            r#"{"owners":["a:1",1]}"#,
+            r#"{"owners":["a:1",null]}"#,
+            r#"{"owners":[{"x":"a:1"},"b:1"]}"#,
+            r#"{"owners":["x",["a","b"]]}"#,
+            r#"{"owners":[["a","b"],["c"]]}"#,
+            r#"{"owners":["a:1"],"owners":["b:1"]}"#,
+            r#"{"owners":{"0":"a:1"}}"#,
+            r#"{"owners":7}"#,
+            r#"{"owners":["a:1"]"#,
+        ] {
+            assert_eq!(owners(body), None, "{body}");
+        }
+        let long = format!(r#"{{"owners":[{}"a:1"]}}"#, r#""a:1","#.repeat(MAX_LIST));
+        assert_eq!(owners(&long), None);
+        assert_eq!(hostport(br#"{"hostport":["a:1"]}"#), None);
+        let both = AnswerConfig {
+            target: Wanted::HostPorts(place("/owners")),
+            set_headers: vec![("x-first".into(), place("/owners/0"))],
+        };
+        let found = both.read(br#"{"owners":["a:1","b:1"]}"#, Headers::default()).unwrap();
+        assert_eq!((found.others.len(), found.headers[0].1.as_str()), (1, "a:1"));
     }
 
     #[test]

@@ -45,7 +45,9 @@ impl ShardCache {
     }
 
     /// The shard of a key, `size` out of `total` hosts, and the digest that [`Self::turn`] wants. `owner` tells keys of
-    /// different configurations apart, and `name` gives the number or name of the host at a place.
+    /// different configurations and sets of hosts apart, `name` gives the number or name of the host at a place, and `parts`
+    /// are those of [`Assigner::assign_among`].
+    #[allow(clippy::too_many_arguments)] // Each is needed, and no two belong together.
     pub fn get(
         &mut self,
         owner: u64,
@@ -53,6 +55,7 @@ impl ShardCache {
         total: u32,
         size: u32,
         assigner: &Assigner,
+        parts: Option<&[u64]>,
         name: impl Fn(u32) -> String,
     ) -> (Arc<Shard>, Digest) {
         // Routes with one configuration may have different numbers.
@@ -62,7 +65,7 @@ impl ShardCache {
             return (Arc::clone(&known.shard), digest);
         }
         let mut hosts = Vec::new();
-        assigner.assign(key, total, size, &mut self.scratch, &mut hosts);
+        assigner.assign_among(parts, key, total, size, &mut self.scratch, &mut hosts);
         let names: Vec<String> = hosts.iter().map(|place| name(*place)).collect();
         let shard = Arc::new(Shard {
             total,

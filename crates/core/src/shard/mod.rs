@@ -6,6 +6,7 @@ mod djb2;
 mod rendezvous;
 
 use crate::hash::{fnv1a_64, mix};
+pub(crate) use rendezvous::host_mix as host_part;
 use rendezvous::{Candidate, KeyHash, best, host_mix};
 use std::collections::BinaryHeap;
 
@@ -70,10 +71,23 @@ impl Assigner {
         scratch: &mut Scratch,
         shard: &mut Vec<u32>,
     ) {
+        self.assign_among(None, key, total, shard_size, scratch, shard);
+    }
+
+    /// The same; `parts`, if there are any, are those of named hosts that live values give.
+    pub(crate) fn assign_among(
+        &self,
+        parts: Option<&[u64]>,
+        key: &[u8],
+        total: u32,
+        shard_size: u32,
+        scratch: &mut Scratch,
+        shard: &mut Vec<u32>,
+    ) {
         shard.clear();
         let Scratch { numbered, heap } = scratch;
-        let mixes = match &self.named {
-            Some(mixes) => mixes.as_slice(),
+        let mixes = match parts.or(self.named.as_deref()) {
+            Some(mixes) => mixes,
             None => first(numbered, total.min(MAX_HOSTS)),
         };
         let total = u32::try_from(mixes.len()).unwrap_or(MAX_HOSTS);

@@ -1,8 +1,9 @@
 //! The hosts of a strategy: numbered, or named.
 
-use crate::config::Hosts;
+use crate::config::{Hosts, ShardDown};
 use crate::hash::Digest;
 use crate::key::Key;
+use crate::live::endpoints::Endpoints;
 use crate::lru::Lru;
 use crate::target::{Host, Refused, TargetRules};
 use std::sync::Arc;
@@ -75,16 +76,55 @@ impl HostTable {
     pub fn configured_count(&self) -> Option<u32> {
         match &self.hosts {
             Hosts::Numbered { count, .. } => Some(*count),
-            Hosts::Listed { .. } => None,
+            Hosts::Listed { .. } | Hosts::Live { .. } => None,
         }
+    }
+
+    /// Whether the hosts are the endpoints of a cluster.
+    pub fn is_live(&self) -> bool {
+        matches!(self.hosts, Hosts::Live { .. })
     }
 
     /// The names, if the hosts are listed.
     pub fn names(&self) -> Option<&[String]> {
         match &self.hosts {
-            Hosts::Numbered { .. } => None,
+            Hosts::Numbered { .. } | Hosts::Live { .. } => None,
             Hosts::Listed { names, .. } => Some(names),
         }
+    }
+
+    /// Whether the target is a list of addresses.
+    pub fn wants_list(&self) -> bool {
+        self.rules.wants_list()
+    }
+
+    /// The hosts at these places, tried in this order. Those that are known to be unhealthy come last.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn list(
+        &self,
+        places: impl Iterator<Item = u32> + Clone,
+        endpoints: Option<&Endpoints>,
+        down: ShardDown,
+    ) -> Result<Host, Refused> {
+        if let Some(names) = self.names() {
+            let names = places.filter_map(|place| names.get(place as usize)).map(String::as_str);
+            let first = names.clone().next().unwrap_or_default();
+            return self.rules.list(first, names, false);
+        }
+        let endpoints = endpoints.ok_or(Refused::NoEndpoints)?;
+        let all = places
+            .filter_map(|place| endpoints.host(place))
+            .flat_map(|host| host.addresses.iter().map(|address| (host.name.as_str(), address)));
+        let healthy = all.clone().filter(|(_, address)| address.is_healthy);
+        let unhealthy = all.filter(|(_, address)| !address.is_healthy);
+        let mut ordered = healthy.chain(unhealthy);
+        let Some((name, first)) = ordered.clone().next() else { return Err(Refused::ShardDown) };
+        if !first.is_healthy && down == ShardDown::Reject {
+            return Err(Refused::ShardDown);
+        }
+        self.rules.list(name, ordered.by_ref().map(|(_, address)| address.text.as_str()), false)
     }
 
     /// The number or name that headers show for the host at `place`, counted from 0.

@@ -178,7 +178,11 @@ impl Resolve {
     }
 
     fn host(&self, found: Found<'_>, key: Option<&Key<'_>>) -> Result<Host, Refused> {
-        let Found { target, port, headers } = found;
+        let Found { target, others, port, headers } = found;
+        if self.rules.wants_list() && matches!(self.answer.target, Wanted::HostPorts(_)) {
+            let all = std::iter::once(&target).chain(&others).map(AsRef::as_ref);
+            return Ok(Host { headers, ..self.rules.list(&target, all, true)? });
+        }
         let hostport = match (&self.answer.target, port) {
             (Wanted::Name(_), _) => {
                 let Some(name) = Fit::Name.write(target.as_bytes()) else {
@@ -187,7 +191,7 @@ impl Resolve {
                 let values = Values { key, name: Some(&name), ..Values::default() };
                 return Ok(Host { headers, ..self.rules.host(&name, &values, true)? });
             }
-            (Wanted::HostPort(_), _) => target.into_owned(),
+            (Wanted::HostPort(_) | Wanted::HostPorts(_), _) => target.into_owned(),
             // Only the host counts then.
             (Wanted::Host(..), None) => format!("{}:1", bracketed(&target)),
             (Wanted::Host(..), Some(port)) => format!("{}:{port}", bracketed(&target)),

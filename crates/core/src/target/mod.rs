@@ -8,6 +8,7 @@ use crate::template::{Template, Unfit, Values};
 use allowed::AllowedTargets;
 use host_port::HostPort;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A host with all that a request needs to get there.
@@ -84,22 +85,31 @@ pub enum TargetKind {
         /// The value.
         value: Template,
     },
+    /// [`Target::Header`] with the addresses of hosts, in the order in which they are to be tried.
+    Endpoints(Arc<str>),
 }
 
 impl TargetKind {
-    /// The template of the target.
-    pub fn template(&self) -> &Template {
+    /// The template of the target, if it has one.
+    pub fn template(&self) -> Option<&Template> {
         match self {
             Self::Authority(template)
             | Self::DynamicHost(template)
-            | Self::Header { value: template, .. } => template,
+            | Self::Header { value: template, .. } => Some(template),
+            Self::Endpoints(_) => None,
         }
     }
 
     /// The header that is set, if one is.
     pub fn header(&self) -> Option<&Arc<str>> {
+        self.header_field().map(|(_, name)| name)
+    }
+
+    /// The same, with the field of the target that names it.
+    pub fn header_field(&self) -> Option<(&'static str, &Arc<str>)> {
         match self {
-            Self::Header { name, .. } => Some(name),
+            Self::Header { name, .. } => Some(("header.name", name)),
+            Self::Endpoints(name) => Some(("endpoints.header", name)),
             Self::Authority(_) | Self::DynamicHost(_) => None,
         }
     }
@@ -123,6 +133,10 @@ pub enum Refused {
     Key,
     /// The target is malformed or not allowed; holds the target, which comes from anywhere.
     NotAllowed(String),
+    /// No endpoint is known.
+    NoEndpoints,
+    /// No host of the shard is healthy.
+    ShardDown,
 }
 
 /// The longest part of a refused target that the log shows, in characters.
@@ -167,12 +181,12 @@ impl TargetRules {
                 Some(TargetKind::Authority(template) | TargetKind::DynamicHost(template)) => {
                     !template.has_part() || is_address(template)
                 }
-                Some(TargetKind::Header { .. }) | None => true,
+                Some(TargetKind::Header { .. } | TargetKind::Endpoints(_)) | None => true,
             }
     }
 
     fn templates(&self) -> impl Iterator<Item = &Template> {
-        self.kind.as_ref().map(TargetKind::template).into_iter().chain(&self.called)
+        self.kind.as_ref().and_then(TargetKind::template).into_iter().chain(&self.called)
     }
 
     /// The host that a key leads to by itself.
@@ -200,6 +214,9 @@ impl TargetRules {
         }
         let (target, is_allowed) = match &self.kind {
             None => (None, named.is_none() || self.allow(named.as_ref())),
+            Some(TargetKind::Endpoints(_)) => {
+                return self.list(name, values.hostport.into_iter(), is_foreign);
+            }
             Some(TargetKind::Header { name, value }) => {
                 let value = value.render(values)?;
                 let is_allowed = self.allowed.as_ref().is_none_or(|list| list.allow_text(&value))
@@ -228,6 +245,44 @@ impl TargetRules {
         }
         let called = self.called.as_ref().map(|called| called.render(values)).transpose()?;
         Ok(Host { called, ..host })
+    }
+
+    /// Whether the target is a list of addresses.
+    pub fn wants_list(&self) -> bool {
+        matches!(self.kind, Some(TargetKind::Endpoints(_)))
+    }
+
+    /// The hosts at these addresses, in the order in which they are to be tried, if requests may be sent to each of them.
+    /// `name` is what headers show.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn list<'a>(
+        &self,
+        name: &str,
+        addresses: impl Iterator<Item = &'a str>,
+        is_foreign: bool,
+    ) -> Result<Host, Refused> {
+        let mut value = String::new();
+        for address in addresses {
+            let refused = || Refused::NotAllowed(address.to_owned());
+            // A host name would match no endpoint, and a comma would add one.
+            let parsed = HostPort::parse(address).ok_or_else(refused)?;
+            let ip = parsed.ip().ok_or_else(refused)?;
+            let is_dangerous = is_foreign && self.allowed.is_none() && parsed.is_dangerous_literal();
+            if is_dangerous || !self.allow(Some(&parsed)) {
+                return Err(refused());
+            }
+            if !value.is_empty() {
+                value.push(',');
+            }
+            value.push_str(&SocketAddr::new(ip, parsed.port()).to_string());
+        }
+        let target = match &self.kind {
+            Some(TargetKind::Endpoints(header)) => Some(Target::Header { name: Arc::clone(header), value }),
+            _ => None,
+        };
+        Ok(Host { name: name.to_owned(), target, headers: Vec::new(), called: None })
     }
 
     fn allow(&self, target: Option<&HostPort<'_>>) -> bool {

@@ -131,7 +131,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"shuffle_shard":{"size":2}}"#,
-        "shuffle_shard.size: unknown field; allowed: total_hosts, shard_size, algorithm, base, hosts, names, pick, seed",
+        "shuffle_shard.size: unknown field; allowed: total_hosts, shard_size, algorithm, base, hosts, names, hosts_from, pick, seed",
     ),
     (r#"{"shuffle_shard":{"total_hosts":"8"}}"#, r#"shuffle_shard.total_hosts: got "8"; allowed: COUNT"#),
     (r#"{"shuffle_shard":{"shard_size":2.5}}"#, "shuffle_shard.shard_size: got 2.5; allowed: COUNT"),
@@ -193,7 +193,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"runtime":{"rtds":{"resource":1}}}"#,
-        "runtime.rtds.resource: got 1; allowed: the name of a runtime resource",
+        "runtime.rtds.resource: got 1; allowed: the name of a resource",
     ),
     (
         r#"{"runtime":{"rtds":{"refresh":"1s"}}}"#,
@@ -205,7 +205,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"membership":{}}"#,
-        "membership: `cluster` is missing; allowed: the cluster whose endpoints are counted",
+        "membership: `cluster` is missing; allowed: the cluster whose endpoints are wanted",
     ),
     (r#"{"membership":{"cluster":1}}"#, "membership.cluster: got 1; allowed: the name of an Envoy cluster"),
     (r#"{"target":"a"}"#, r#"target: got "a"; allowed: an object"#),
@@ -502,7 +502,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         r#"{"resolve":{"answer":{"hostport":"text","name":"text"}}}"#,
-        "resolve.answer: got none of them, or fields that exclude each other; allowed: hostport, or host with or without port, or name",
+        "resolve.answer: got none of them, or fields that exclude each other; allowed: hostport, or host with or without port, or name, or hostports",
     ),
     (
         r#"{"resolve":{"answer":{"name":"text"}}}"#,
@@ -607,15 +607,130 @@ const CASES: &[(&str, &str)] = &[
             "target":{"header":{"name":"x-shard","value":"{name}"}}}"#,
         r#"target.header.value: got "{name}" beside allowed_targets with ports only; allowed: with an entry without a port: a name has none"#,
     ),
+    (
+        r#"{"shuffle_shard":{"hosts_from":""},"target":{"endpoints":{"header":"x-a"}}}"#,
+        r#"shuffle_shard.hosts_from: got ""; allowed: the name of an Envoy cluster"#,
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts_from":"a","total_hosts":8}}"#,
+        "shuffle_shard.total_hosts: cannot be combined with `hosts_from`; allowed: one of them: a list gives the number",
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts_from":"a","names":["b"]}}"#,
+        "shuffle_shard.hosts_from: got both `names` and `hosts_from`; allowed: exactly one of hosts, names, hosts_from",
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts_from":"a","algorithm":"lua_djb2"}}"#,
+        "shuffle_shard.hosts_from: cannot be combined with algorithm `lua_djb2`; allowed: with algorithm `rendezvous` only",
+    ),
+    (
+        r#"{"index":{"hosts_from":"a","base":0}}"#,
+        "index.base: cannot be combined with `hosts_from`; allowed: one of them: a list gives the number",
+    ),
+    (
+        r#"{"index":{"hosts_from":"a","mode":"numeric"}}"#,
+        "index.hosts_from: cannot be combined with mode `numeric`; allowed: with mode `hash` only",
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts_from":"a"},"target":{"endpoints":{"header":"x-a"}}}"#,
+        r#"shuffle_shard.hosts_from: got "a"; allowed: the cluster of `membership`, which must be configured"#,
+    ),
+    (
+        r#"{"index":{"hosts_from":"a"},"target":{"endpoints":{"header":"x-a"}},"membership":{"cluster":"b"}}"#,
+        r#"index.hosts_from: got "a"; allowed: the cluster of `membership`, which must be configured"#,
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts_from":"a"},"membership":{"cluster":"a"}}"#,
+        "target: the field is missing; allowed: a target with exactly one of TARGETS",
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts_from":"a"},"target":{"authority":"{hostport}"}}"#,
+        r#"target.authority: got "{hostport}" where the hosts are addresses; allowed: only `endpoints` as a target"#,
+    ),
+    (
+        r#"{"shuffle_shard":{},"target":{"endpoints":{"header":"x-a"}}}"#,
+        "target.endpoints: has no source of addresses; allowed: ADDRESSES",
+    ),
+    (
+        r#"{"template":{},"target":{"endpoints":{"header":"x-a"}}}"#,
+        "target.endpoints: has no source of addresses; allowed: ADDRESSES",
+    ),
+    (
+        r#"{"resolve":{"answer":{"name":"text"}},"target":{"endpoints":{"header":"x-a"}}}"#,
+        "target.endpoints: has no source of addresses; allowed: ADDRESSES",
+    ),
+    (
+        r#"{"on_error":{"target":{"endpoints":{"header":"x-a"}}}}"#,
+        "on_error.target.endpoints: has no source of addresses; allowed: authority, dynamic_host or header",
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts":["a:1"]},"target":{"endpoints":{"header":"x-a"}}}"#,
+        r#"target: got `endpoints` beside the host "a:1"; allowed: IP addresses with ports in `hosts`"#,
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts":["10.0.0.1:1"]},"target":{"endpoints":{}}}"#,
+        "target.endpoints: `header` is missing; allowed: a request header's name",
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts":["10.0.0.1:1"]},"target":{"endpoints":{"header":"Host"}}}"#,
+        r#"target.endpoints.header: got "Host"; allowed: a header's name, but not one of HTTP's own"#,
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts":["10.0.0.1:1"]},"target":{"endpoints":{"header":"X-Target-Host"}}}"#,
+        r#"target.endpoints.header: got "x-target-host", which shows the shard; allowed: another header's name, or `request_headers: false`"#,
+    ),
+    (
+        r#"{"shuffle_shard":{"hosts":["10.0.0.1:1"]},"target":{"endpoints":{"header":"x-a"}},"verify":{"response_header":"x-b"}}"#,
+        "verify: cannot be combined with `endpoints`, by which several hosts may answer; allowed: with another target only",
+    ),
+    (
+        r#"{"resolve":{"answer":{"hostports":"/a"},"set_headers":{"x-a":"/b"}},"target":{"endpoints":{"header":"x-a"}}}"#,
+        r#"target.endpoints.header: got "x-a", which stands in `resolve.set_headers` too; allowed: each header in one of them"#,
+    ),
+    (
+        r#"{"resolve":{"answer":{"hostports":"owners"}}}"#,
+        r#"resolve.answer.hostports: got "owners"; allowed: a JSON pointer such as /a/b, text, or an object with header"#,
+    ),
+    (
+        r#"{"resolve":{"answer":{"hostports":"/a","hostport":"/b"}}}"#,
+        "resolve.answer: got none of them, or fields that exclude each other; allowed: hostport, or host with or without port, or name, or hostports",
+    ),
+    (
+        r#"{"resolve":{"answer":{"hostports":"/a"}}}"#,
+        "target: the field is missing; allowed: a target with exactly one of TARGETS",
+    ),
+    (r#"{"on_shard_down":"continue"}"#, r#"on_shard_down: got "continue"; allowed: reject or try"#),
+    (
+        r#"{"shuffle_shard":{},"on_shard_down":"reject"}"#,
+        "on_shard_down: has no effect here; allowed: only with `hosts_from`",
+    ),
+    (
+        r#"{"membership":{"cluster":"a","eds":{},"refresh":"1s"}}"#,
+        "membership.refresh: cannot be combined with `eds`, which pushes the endpoints; allowed: without `eds` only",
+    ),
+    (
+        r#"{"membership":{"cluster":"a","eds":{"cluster":""}}}"#,
+        r#"membership.eds.cluster: got ""; allowed: the name of an Envoy cluster, of at most 100 bytes"#,
+    ),
+    (
+        r#"{"membership":{"cluster":"a","eds":{"service":""}}}"#,
+        r#"membership.eds.service: got ""; allowed: the name of a resource"#,
+    ),
+    (
+        r#"{"membership":{"cluster":"a","eds":{"authority":""}}}"#,
+        r#"membership.eds.authority: got ""; allowed: AUTHORITY"#,
+    ),
 ];
 
 /// Texts that recur in the messages.
 const SHORTHANDS: &[(&str, &str)] = &[
     (
         "FIELDS",
-        "key, path_prefix, resolve, index, shuffle_shard, template, target, allowed_targets, on_missing_key, on_not_found, on_error, allow_untouched, fallback, verify, request_headers, response_headers, metadata, runtime, membership, per_route",
+        "key, path_prefix, resolve, index, shuffle_shard, template, target, allowed_targets, on_missing_key, on_not_found, on_error, on_shard_down, allow_untouched, fallback, verify, request_headers, response_headers, metadata, runtime, membership, per_route",
     ),
-    ("TARGETS", "authority, dynamic_host, header"),
+    ("TARGETS", "authority, dynamic_host, header, endpoints"),
+    ("ADDRESSES", "only with `hosts_from`, `hosts`, or `resolve` with the answer `hostports` or `hostport`"),
+    ("AUTHORITY", "a host, with or without a port, of at most 100 bytes"),
     ("SOURCES", "query, header, cookie, path_segment, host, path, first, parts"),
     ("KEYS", "query, header, cookie, path_segment, host, path, match, first, parts"),
     ("RESOLVED", "a text with one of {hostport}, {host}, {port}, {key}"),

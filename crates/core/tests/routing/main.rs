@@ -1,6 +1,7 @@
 //! The decisions on requests, as tables of events: requests, calls and responses in, decisions and counters out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod failover;
 mod hostile;
 mod outcomes;
 mod resolve;

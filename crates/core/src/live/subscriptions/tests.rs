@@ -17,7 +17,7 @@ fn at(millis: u64) -> Time {
 
 fn rtds_config() -> RuntimeConfig {
     let [cluster, authority, resource] = ["xds", "xds", "runtime"].map(str::to_owned);
-    let source = RuntimeSource::Rtds(RtdsConfig { cluster, authority, resource });
+    let source = RuntimeSource::Rtds(XdsConfig { cluster, authority, resource });
     RuntimeConfig { prefix: "p".to_owned(), source }
 }
 
