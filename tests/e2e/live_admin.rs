@@ -49,6 +49,14 @@ pub fn admin_env(allow_everything: bool) -> TestEnvBuilder {
         })
 }
 
+/// Removes `allow_paths` where this Envoy does not know it.
+pub fn without_unknown_paths(shipped: &mut Shipped) -> anyhow::Result<()> {
+    if !has_allow_paths() {
+        shipped.edit(|config| _ = config["admin"].as_object_mut().unwrap().remove("allow_paths"));
+    }
+    Ok(())
+}
+
 /// Whether this Envoy has `allow_paths` in its admin section: from 1.37 on.
 fn has_allow_paths() -> bool {
     !std::env::var("PINROUTE_ENVOY_VERSION").is_ok_and(|version| version.starts_with("1.36."))

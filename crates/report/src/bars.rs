@@ -25,7 +25,7 @@ pub struct Bar<'a> {
     pub colour: Colour,
     /// Its length.
     pub value: f64,
-    /// The lower and the upper end of the range.
+    /// The lower and the upper end of the range; the same for a single value.
     pub range: (f64, f64),
 }
 
@@ -65,12 +65,14 @@ pub fn bars(title: &str, bars: &[Bar<'_>]) -> Result<String> {
             let body = [pixel(0.0, middle - 0.35), pixel(bar.value.max(0.0), middle + 0.35)];
             area.draw(&Rectangle::new(body, bar.colour.rgb().filled())).map_err(failed)?;
             let ((from, y), (to, _)) = (pixel(low, middle), pixel(high, middle));
-            for line in [[(from, y), (to, y)], [(from, y - 4), (from, y + 4)], [(to, y - 4), (to, y + 4)]] {
+            let ends = [[(from, y), (to, y)], [(from, y - 4), (from, y + 4)], [(to, y - 4), (to, y + 4)]];
+            for line in ends.into_iter().filter(|_| low < high) {
                 area.draw(&PathElement::new(line, INK)).map_err(failed)?;
             }
             let (end, _) = pixel(high.max(bar.value), middle);
             text(&area, bar.name, (NAMES as i32 - 8, y), HPos::Right, 16)?;
-            text(&area, &format!("{:.1} ({low:.1}–{high:.1})", bar.value), (end + 8, y), HPos::Left, 15)?;
+            let range = if low < high { format!(" ({low:.1}–{high:.1})") } else { String::new() };
+            text(&area, &format!("{:.1}{range}", bar.value), (end + 8, y), HPos::Left, 15)?;
         }
         Ok(())
     })
