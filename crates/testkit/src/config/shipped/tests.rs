@@ -133,7 +133,7 @@ fn the_plugin_configuration_can_be_replaced() {
     assert_eq!(configuration(&mut shipped)["value"], "{");
 
     let error = shipped.plugin_config_text("router", "").unwrap_err().to_string();
-    assert_eq!(error, "the filter \"router\" is not a Wasm filter");
+    assert_eq!(error, "the filter \"router\" is neither Wasm nor a dynamic module");
     let error = shipped.plugin_config_text("none", "").unwrap_err().to_string();
     assert_eq!(error, "test.yaml has no HTTP filter \"none\"");
 }
