@@ -46,7 +46,7 @@ impl ShardCache {
 
     /// The shard of a key, `size` out of `total` hosts, and the digest that [`Self::turn`] wants. `owner` tells keys of
     /// different configurations and sets of hosts apart, `name` gives the number or name of the host at a place, and `parts`
-    /// are those of [`Assigner::assign_among`].
+    /// are those of `Assigner::assign_among`.
     #[allow(clippy::too_many_arguments)] // Each is needed, and no two belong together.
     pub fn get(
         &mut self,
