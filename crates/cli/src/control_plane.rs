@@ -14,6 +14,9 @@ use serde_json::json;
 
 use crate::logging;
 
+/// How long work that no stream and no request waits for may take when the process ends.
+const STOP_LIMIT: Duration = Duration::from_millis(200);
+
 /// Run the control plane: set live values, hosts and configurations by an API; Envoys get them by xDS.
 ///
 /// A change that was acknowledged is on disk, and on its way to every Envoy that is connected. Each option is also an
@@ -128,7 +131,10 @@ impl Arguments {
         }
         self.log.install()?;
         let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
-        Ok(runtime.block_on(pinroute_control_plane::run(self.options()))?)
+        let result = runtime.block_on(pinroute_control_plane::run(self.options()));
+        // A preview may still keep a thread busy: nobody waits for it any more.
+        runtime.shutdown_timeout(STOP_LIMIT);
+        Ok(result?)
     }
 
     fn options(self) -> Options {

@@ -137,6 +137,25 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_ends_it_in_time_while_a_preview_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plane = ControlPlane::start(folder.path(), &[]);
+        let mut requests = Vec::new();
+        for _ in 0..4 {
+            let mut request = TcpStream::connect(plane.api).unwrap();
+            let call = b"GET /v1/preview?total_hosts=65536&shard_size=65536 HTTP/1.1\r\nhost: a\r\n\r\n";
+            request.write_all(call).unwrap();
+            requests.push(request);
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let start = Instant::now();
+        plane.signal("TERM");
+        let status = plane.child.wait().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        assert_eq!(status.code(), Some(0));
+    }
+
+    #[test]
     fn what_cannot_start_says_why() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().to_str().unwrap();
