@@ -32,13 +32,13 @@ run: wasm build ## build everything and start the whole demo on loopback; Ctrl-C
 test: wasm trap native native-trap empty-filter build ## unit, property, contract and end-to-end tests against a real Envoy
 	$(DEV) envoy >/dev/null
 	$(CARGO) test --workspace
-	PINROUTE_ADAPTER=native $(CARGO) test --package pinroute --test e2e -- $(NATIVE_TESTS)
+	PINROUTE_ADAPTER=native $(CARGO) test --workspace --test e2e -- $(NATIVE_TESTS)
 
 # Some of the end-to-end tests with the dynamic module too. `make test-native` runs them all.
 NATIVE_TESTS := routing:: cache:: index:: forged:: verify:: live_rtds::pushed live_admin::
 
 test-native: native native-trap build ## the end-to-end tests with the dynamic module in place of the Wasm filter
-	PINROUTE_ADAPTER=native $(CARGO) test --package pinroute --test e2e
+	PINROUTE_ADAPTER=native $(CARGO) test --workspace --test e2e
 
 test-matrix: wasm trap native native-trap build ## the end-to-end tests on every supported Envoy version, as a table
 	@CARGO="$(CARGO)" tests/matrix.sh
