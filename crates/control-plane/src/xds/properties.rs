@@ -386,7 +386,7 @@ impl DeltaModel {
         match step {
             Step::Subscribe(_, name) => request.resource_names_subscribe.push((*name).to_owned()),
             Step::Unsubscribe(_, name) => {
-                // What the client had by its name is gone, even if the wildcard includes it: the server has to say.
+                // What the client had by its name is gone, even if the wildcard includes it: the server sends it anew, or removes it.
                 held.resources.remove(*name);
                 held.refused.remove(*name);
                 request.resource_names_unsubscribe.push((*name).to_owned());

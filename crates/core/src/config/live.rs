@@ -9,7 +9,7 @@ use super::validated::{
 use super::wire;
 use std::time::Duration;
 
-/// The cluster whose endpoints are the hosts, with the path of the field that says so.
+/// The cluster whose endpoints are the hosts, with the path of the field that names it.
 pub fn live_hosts(config: &Config) -> Option<(&'static str, &String)> {
     let (path, hosts) = match &config.strategy {
         Strategy::Index(index) => ("index.hosts_from", &index.hosts),
