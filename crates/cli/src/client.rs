@@ -11,6 +11,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pinroute_client::{BaseUrl, Options, Progress, Rate};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::duration;
+
 /// Steps of the progress bar.
 const STEPS: u64 = 1000;
 
@@ -60,11 +62,11 @@ pub struct Arguments {
     rate: Option<Rate>,
 
     /// How long to start requests, such as 60s; if unset, until each client had one.
-    #[arg(long, env = "PINROUTE_DURATION", value_parser = duration)]
+    #[arg(long, env = "PINROUTE_DURATION", value_parser = duration::parse)]
     duration: Option<Duration>,
 
     /// How long one response may take.
-    #[arg(long, env = "PINROUTE_TIMEOUT", default_value = "5s", value_parser = duration)]
+    #[arg(long, env = "PINROUTE_TIMEOUT", default_value = "5s", value_parser = duration::parse)]
     timeout: Duration,
 
     /// Print the result as JSON.
@@ -128,15 +130,6 @@ fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_message(format!("{requests} requests, {misrouted} misrouted, {failed} failed"));
 }
 
-/// Reads `60s`, `0.5s`, `250ms`, `5m` or `1h`.
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    const EXPECTED: &str = "not a duration such as 60s, 250ms or 5m, of at least 1ms and at most 24h";
-    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let read = |(unit, seconds): (&str, f64)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * seconds);
-    let seconds = units.into_iter().find_map(read).filter(|seconds| (0.001..=86_400.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or(EXPECTED)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -161,18 +154,6 @@ mod tests {
         assert_eq!((options.rate, options.duration), (None, None));
         assert_eq!(options.timeout, Duration::from_secs(5));
         assert_eq!(options.clients.last().unwrap(), "1000");
-    }
-
-    #[test]
-    fn a_duration_has_a_unit() {
-        for (text, millis) in
-            [("60s", 60_000), ("0.5s", 500), ("250ms", 250), ("5m", 300_000), ("1h", 3_600_000)]
-        {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["60", "", "s", "-1s", "0s", "NaNs", "infs", "25h", "1 d"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use pinroute_control_plane::discovery::Source;
-use pinroute_control_plane::model::DEFAULT_CLUSTER;
+use pinroute_control_plane::model::{DEFAULT_CLUSTER, MAX_NAME};
 use pinroute_control_plane::{HostsFrom, Numbers, Options, Token};
 use serde_json::json;
 
@@ -172,8 +172,8 @@ fn prefix(text: &str) -> Result<String, String> {
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
-    let is_name = !text.is_empty() && !text.chars().any(char::is_control);
-    is_name.then(|| text.to_owned()).ok_or("not a name")
+    let is_name = (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control);
+    is_name.then(|| text.to_owned()).ok_or("not a name of 1 to 256 bytes")
 }
 
 fn speed(text: &str) -> Result<f64, &'static str> {
@@ -203,17 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_contract() {
-        let options = read(&[]);
-        assert_eq!(options.xds, "127.0.0.1:18000".parse().unwrap());
-        assert_eq!(options.api, "127.0.0.1:18001".parse().unwrap());
-        assert_eq!((options.prefix.as_str(), options.resource.as_str()), ("shuffle_sharding", "runtime"));
-        assert_eq!((options.numbers, options.demo), (Numbers::Rtds, None));
-        assert_eq!(options.xds_cluster, "xds_cluster");
-        assert_eq!(options.module, PathBuf::from("/etc/envoy/pinroute.wasm"));
-        assert_eq!(options.data, PathBuf::from("pinroute-data"));
-        assert_eq!(options.token, None);
-        assert!(options.hosts_from.is_none());
+    fn the_defaults_are_those_of_the_library() {
+        assert_eq!(read(&[]), Options::default());
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use pinroute_ext_proc::{Listen, Options, ServerUrl};
 
-use crate::logging;
+use crate::{duration, logging};
 
 /// Run the filter's decisions as a gRPC service for Envoy's external processing (ext_proc).
 ///
@@ -17,7 +18,8 @@ use crate::logging;
 /// counts as unset.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Stop it with SIGTERM or Ctrl-C: requests in flight end, and it exits with 0 within 3 s.
+Stop it with SIGTERM or Ctrl-C: requests in flight end, and it exits with 0 within 3 s after --drain. A second signal ends
+--drain at once.
 
 Examples:
   pinroute ext-proc --config envoy/ext-proc/shuffle-shard.yaml --xds http://127.0.0.1:18000
@@ -53,6 +55,11 @@ pub struct Arguments {
     #[arg(long, env = "PINROUTE_NODE", value_name = "ID", default_value = "pinroute-ext-proc")]
     node: String,
 
+    /// How long to go on serving after SIGTERM or Ctrl-C, while gRPC health says NOT_SERVING, such as 5s: longer than Envoy's
+    /// health check takes to notice. Without it the service stops at once.
+    #[arg(long, env = "PINROUTE_DRAIN", value_parser = duration::parse)]
+    drain: Option<Duration>,
+
     #[command(flatten)]
     log: logging::Options,
 }
@@ -63,7 +70,10 @@ impl Arguments {
         self.log.install()?;
         let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
         let options = self.options()?;
-        Ok(runtime.block_on(pinroute_ext_proc::run(options))?)
+        let result = runtime.block_on(pinroute_ext_proc::run(options));
+        // An address look-up may still keep a thread busy: nobody waits for it any more.
+        runtime.shutdown_background();
+        Ok(result?)
     }
 
     fn options(self) -> Result<Options> {
@@ -77,6 +87,7 @@ impl Arguments {
             xds: self.xds,
             metrics: self.metrics,
             node: self.node,
+            drain: self.drain,
         })
     }
 }
@@ -108,7 +119,7 @@ mod tests {
         let file = file("index: { replicas: 2 }\ntarget: { authority: \"a-{index}:1\" }\n");
         let options = read(&["--config", file.path().to_str().unwrap()]).unwrap();
         assert_eq!(options.listen, "127.0.0.1:18002".parse().unwrap());
-        assert_eq!((options.resolver, options.xds, options.metrics), (None, None, None));
+        assert_eq!((options.resolver, options.xds, options.metrics, options.drain), (None, None, None, None));
         assert_eq!(options.node, "pinroute-ext-proc");
         assert!(matches!(options.config.config.strategy, pinroute_core::config::Strategy::Index(_)));
     }
@@ -124,12 +135,14 @@ mod tests {
             "--xds=http://b:2",
             "--metrics=127.0.0.1:9",
             "--node=n",
+            "--drain=5s",
         ])
         .unwrap();
         assert_eq!(options.listen, Listen::Unix("/run/p.sock".into()));
         assert_eq!(options.resolver.unwrap().to_string(), "http://a:1");
         assert_eq!(options.xds.unwrap().to_string(), "http://b:2");
         assert_eq!((options.metrics, options.node.as_str()), ("127.0.0.1:9".parse().ok(), "n"));
+        assert_eq!(options.drain, Some(Duration::from_secs(5)));
     }
 
     #[test]
@@ -140,7 +153,9 @@ mod tests {
         let name = file.path().to_str().unwrap();
         let error = format!("{:#}", read(&["--config", name]).unwrap_err());
         assert!(error.starts_with(&format!("{name}: index.replicas: got 0; allowed: ")), "{error}");
-        for option in ["--listen=localhost:1", "--resolver=a:1", "--xds=https://a", "--metrics=1"] {
+        for option in
+            ["--listen=localhost:1", "--resolver=a:1", "--xds=https://a", "--metrics=1", "--drain=5"]
+        {
             let error = Line::try_parse_from(["ext-proc", "--config=x", option]).err().unwrap();
             let (name, value) = option.split_once('=').unwrap();
             let expected = format!("error: invalid value '{value}' for '{name} <");

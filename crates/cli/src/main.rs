@@ -4,6 +4,7 @@
 
 mod client;
 mod control_plane;
+mod duration;
 mod ext_proc;
 mod inspect;
 mod logging;

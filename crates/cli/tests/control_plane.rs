@@ -49,8 +49,12 @@ mod tests {
 
     impl ControlPlane {
         fn start(data: &Path, arguments: &[&str]) -> Self {
+            Self::start_by(command(&[]), data, arguments)
+        }
+
+        fn start_by(mut command: Command, data: &Path, arguments: &[&str]) -> Self {
             let ports = ["--xds=127.0.0.1:0", "--api=127.0.0.1:0", "--log-format=json", "--data"];
-            let mut child = command(&ports).arg(data).args(arguments).spawn().unwrap();
+            let mut child = command.args(ports).arg(data).args(arguments).spawn().unwrap();
             let (sender, lines) = channel();
             let output = BufReader::new(child.stdout.take().unwrap());
             // Read to the end, or the process would block on the pipe.
@@ -117,9 +121,9 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let mut plane = ControlPlane::start(folder.path(), &[]);
             let _stream = open_stream(plane.xds);
-            let is_open = || match plane.get("/v1/nodes") {
-                nodes if nodes["nodes"][0]["streams"] == 1 => Ok(()),
-                nodes => Err(nodes.to_string()),
+            let is_open = || match plane.client.get("/metrics").unwrap().text() {
+                metrics if metrics.contains("pinroute_control_plane_streams 1\n") => Ok(()),
+                metrics => Err(metrics),
             };
             eventually(PATIENCE, is_open).unwrap();
             let _silent = TcpStream::connect(plane.xds).unwrap();
@@ -223,7 +227,11 @@ mod tests {
 
     #[test]
     fn wrong_options_exit_with_2() {
+        let long = "c".repeat(257);
+        let cluster = format!("--hosts-cluster={long}");
+        let too_long = format!("invalid value '{long}' for '--hosts-cluster <NAME>': not a name of 1 to 256");
         for (option, message) in [
+            (cluster.as_str(), too_long.as_str()),
             ("--xds=localhost:18000", "invalid value 'localhost:18000' for '--xds <ADDRESS>'"),
             ("--api=18001", "invalid value '18001' for '--api <ADDRESS>'"),
             ("--numbers=dns", "invalid value 'dns' for '--numbers <NUMBERS>'"),
@@ -375,5 +383,44 @@ mod tests {
         let acknowledged: u64 = written.iter().map(|written| written.count).sum();
         eprintln!("{kills} kills, {acknowledged} changes acknowledged, last version {version}");
         assert!(version > 0);
+    }
+
+    /// A limit on the size of files does what a full disk does.
+    #[test]
+    fn a_store_whose_disk_was_full_is_written_again() {
+        let script = r#"trap "" XFSZ; ulimit -S -f 8192; exec "$0" "$@""#;
+        let mut limited = Command::new("/bin/sh");
+        limited.args(["-c", script, env!("CARGO_BIN_EXE_pinroute"), "control-plane"]);
+        limited.env_clear().stdout(Stdio::piped()).stderr(Stdio::null());
+        let folder = tempfile::tempdir().unwrap();
+        let plane = ControlPlane::start_by(limited, folder.path(), &[]);
+        let add = |number: usize| {
+            let body = json!({ "values": { format!("key.{number}"): "x".repeat(400_000) } }).to_string();
+            plane.client.request("PATCH", "/v1/runtime", &[], body.as_bytes()).unwrap()
+        };
+        let (added, refused) = (0..100)
+            .map(|number| (number, add(number)))
+            .find(|(_, response)| response.status != 200)
+            .unwrap();
+        let problem: Value = refused.json().unwrap();
+        assert_eq!((refused.status, &problem["field"]), (503, &json!("store")), "{problem}");
+        let kept = plane.get("/v1/runtime");
+        assert_eq!(
+            kept["values"].as_object().unwrap().len(),
+            added,
+            "what is served is what was acknowledged"
+        );
+        assert_eq!(plane.client.get("/readyz").unwrap().status, 200);
+
+        let unlimited = Command::new("prlimit")
+            .args(["--fsize=unlimited", "--pid", &plane.child.id().to_string()])
+            .status();
+        assert!(unlimited.unwrap().success());
+        let response = add(added);
+        assert_eq!(response.status, 200, "{}", response.text());
+        let kept = plane.get("/v1/runtime");
+        plane.signal("KILL");
+        drop(plane);
+        assert_eq!(ControlPlane::start(folder.path(), &[]).get("/v1/runtime"), kept);
     }
 }

@@ -15,6 +15,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use thiserror::Error;
 use tokio::time::MissedTickBehavior;
 
+use crate::model::State;
 use crate::plane::{Author, Plane};
 
 /// Where hosts are found.
@@ -107,43 +108,44 @@ const SEEN: u32 = 2;
 impl Discovery {
     /// Follows the source for ever.
     pub async fn follow(self, plane: Arc<Plane>) {
-        let (mut last, mut seen, mut failure) = (BTreeSet::new(), 0, None);
+        let (mut last, mut seen, mut failure) = (BTreeSet::new(), 0_u32, None);
         let mut ticks = tokio::time::interval(self.interval);
         // After a slow answer, the next two would come at once, and a list that was seen twice would say nothing.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let hosts = match self.source.hosts().await {
-                Ok(hosts) => hosts,
-                Err(error) => {
-                    let error = error.to_string();
-                    // Once, not at every interval.
-                    if failure.as_ref() != Some(&error) {
-                        tracing::warn!(source = %self.source, error, "cannot find hosts; the last ones stay");
-                        failure = Some(error);
-                    }
-                    continue;
+            let problem = match self.source.hosts().await {
+                Ok(hosts) => {
+                    seen = if hosts == last { seen.saturating_add(1) } else { 1 };
+                    last = hosts;
+                    if seen < SEEN { Ok(()) } else { self.set(&plane, &last, seen > SEEN).await }
                 }
-            };
-            failure = None;
-            seen = if hosts == last { seen + 1 } else { 1 };
-            last = hosts;
-            if seen == SEEN {
-                self.set(&plane, &last).await;
+                Err(error) => Err(error.to_string()),
             }
+            .err();
+            // Once, not at every interval.
+            if let Some(error) = &problem
+                && failure != problem
+            {
+                tracing::warn!(source = %self.source, error, "cannot find or set the hosts; the last ones stay");
+            }
+            failure = problem;
         }
     }
 
-    async fn set(&self, plane: &Plane, hosts: &BTreeSet<SocketAddr>) {
+    /// Sets them. `again`: they were set before, and are set again only if somebody has replaced them, or if that failed.
+    async fn set(&self, plane: &Plane, hosts: &BTreeSet<SocketAddr>, again: bool) -> Result<(), String> {
         let addresses: Vec<_> = hosts.iter().map(ToString::to_string).collect();
         let author = Author { actor: Some("discovery".to_owned()), what: self.source.to_string() };
-        let plan = |state: &crate::model::State| {
-            Ok(state.set_hosts(&self.cluster, &addresses, self.total.as_deref())?)
+        let is_set = |state: &State| {
+            let known = state.clusters.get(&self.cluster);
+            known.is_some_and(|known| known.by_id.values().copied().collect::<BTreeSet<_>>() == *hosts)
         };
-        match plane.change(author, plan).await {
-            Ok(()) => tracing::debug!(source = %self.source, hosts = hosts.len(), "hosts found"),
-            Err(error) => tracing::error!(source = %self.source, %error, "cannot set the hosts"),
-        }
+        let plan = |state: &State| match again && is_set(state) {
+            true => Ok(Vec::new()),
+            false => Ok(state.set_hosts(&self.cluster, &addresses, self.total.as_deref())?),
+        };
+        plane.change(author, plan).await.map_err(|error| error.to_string())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Imports run one way: [`model`] (what operators set, no I/O) ← [`store`] ← [`xds`] and [`api`] ← options.
 
 pub mod api;
+mod connection;
 mod demo;
 pub mod discovery;
 pub mod metrics;

@@ -78,13 +78,13 @@ impl Metrics {
 
     /// A client accepted or refused a response that was due at `since`.
     pub fn judged(&self, verdict: &Verdict, since: Instant) {
-        match verdict {
-            Verdict::Accepted(kind) => {
-                self.acks.get_or_create(&of_kind(*kind)).inc();
-                self.latency.observe(since.elapsed().as_secs_f64());
-            }
-            Verdict::Rejected(kind, _) => drop(self.nacks.get_or_create(&of_kind(*kind)).inc()),
+        let kind = of_kind(verdict.kind);
+        if verdict.refusal.is_some() {
+            self.nacks.get_or_create(&kind).inc();
+            return;
         }
+        self.acks.get_or_create(&kind).inc();
+        self.latency.observe(since.elapsed().as_secs_f64());
     }
 
     /// A request to the API was answered.

@@ -1,6 +1,6 @@
 //! What the control plane must know to start.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::discovery::Source;
 use crate::xds::Publish;
 
 /// How to run the control plane.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// The address of the xDS server. Port 0 takes a free one.
     pub xds: SocketAddr,
@@ -36,7 +36,7 @@ pub struct Options {
 }
 
 /// Where the hosts of a cluster are found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostsFrom {
     /// The source.
     pub source: Source,
@@ -58,20 +58,39 @@ pub enum Numbers {
     Eds,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            xds: loopback(18000),
+            api: loopback(18001),
+            data: "pinroute-data".into(),
+            prefix: "shuffle_sharding".to_owned(),
+            resource: "runtime".to_owned(),
+            numbers: Numbers::default(),
+            xds_cluster: "xds_cluster".to_owned(),
+            module: "/etc/envoy/pinroute.wasm".into(),
+            demo: None,
+            hosts_from: None,
+            token: None,
+        }
+    }
+}
+
 impl Options {
     /// The runtime key that gets the number of hosts; `None` if metadata carries it.
     pub(crate) fn total_hosts(&self) -> Option<String> {
         (self.numbers == Numbers::Rtds).then(|| self.total_hosts_key())
     }
 
-    pub(crate) fn publish(&self) -> Publish {
+    /// What Envoys have to know beside what operators set.
+    pub fn publish(&self) -> Publish {
         Publish {
             resource: self.resource.clone(),
             // A runtime value would come before the metadata.
             left_out: (self.numbers != Numbers::Rtds).then(|| self.total_hosts_key()),
             xds_cluster: self.xds_cluster.clone(),
             module: self.module.clone(),
-            store: 0,
         }
     }
 

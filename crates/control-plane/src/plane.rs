@@ -17,6 +17,7 @@ pub struct Plane {
     /// The start of the filter's runtime keys, before a dot.
     pub prefix: String,
     store: Arc<dyn Store>,
+    store_id: u64,
     publish: Publish,
     state: RwLock<State>,
     writer: Mutex<()>,
@@ -68,11 +69,11 @@ impl Plane {
     /// # Errors
     /// [`LoadError`]
     pub async fn load(prefix: String, store: Arc<dyn Store>, publish: Publish) -> Result<Self, LoadError> {
-        let Loaded { id, revision, records } = store.load().await?;
-        let publish = Publish { store: id, ..publish };
+        let Loaded { id: store_id, revision, records } = store.load().await?;
         let state = State::from_records(records, revision)?;
-        let (snapshots, _) = watch::channel(Arc::new(publish.snapshot(&state, None)));
-        Ok(Self { prefix, store, publish, state: RwLock::new(state), writer: Mutex::new(()), snapshots })
+        let (snapshots, _) = watch::channel(Arc::new(publish.snapshot(store_id, &state, None)));
+        let (state, writer) = (RwLock::new(state), Mutex::new(()));
+        Ok(Self { prefix, store, store_id, publish, state, writer, snapshots })
     }
 
     /// What is set now.
@@ -98,7 +99,7 @@ impl Plane {
     /// on its way to all Envoys. A change that edits nothing is no commit.
     ///
     /// # Errors
-    /// [`ChangeError`]; nothing has changed then.
+    /// [`ChangeError`]; nothing has changed then. What a store that failed has kept nevertheless is served.
     pub async fn change(
         &self,
         author: Author,
@@ -116,14 +117,35 @@ impl Plane {
         let records = of_edits(&edits, revision).map_err(|error| StoreError::Failed(error.to_string()))?;
         let Author { actor, what } = author;
         let change = Change { revision, at: SystemTime::now(), actor, what };
-        let revision = self.store.commit(Commit { expected, records, change }).await?;
+        match self.store.commit(Commit { expected, records, change }).await {
+            Ok(revision) => self.serve(|state| state.apply(edits, revision)),
+            Err(error) => {
+                if let Err(error) = self.reload(expected).await {
+                    tracing::error!(%error, "the store cannot be read again; the last state is served");
+                }
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves what the store holds, if its last commit is another than the one that is served.
+    async fn reload(&self, served: u64) -> Result<(), LoadError> {
+        let Loaded { revision, records, .. } = self.store.load().await?;
+        if revision != served {
+            let stored = State::from_records(records, revision)?;
+            self.serve(|state| *state = stored);
+        }
+        Ok(())
+    }
+
+    fn serve(&self, change: impl FnOnce(&mut State)) {
         let previous = Arc::clone(&self.snapshots.borrow());
         let snapshot = {
             let mut state = self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-            state.apply(edits, revision);
-            self.publish.snapshot(&state, Some(&previous))
+            change(&mut state);
+            self.publish.snapshot(self.store_id, &state, Some(&previous))
         };
         self.snapshots.send_replace(Arc::new(snapshot));
-        Ok(())
     }
 }

@@ -11,10 +11,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tonic::codegen::tokio_stream::StreamExt;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::api::{App, router};
+use crate::connection::{Connection, Connections};
 use crate::demo;
 use crate::discovery;
 use crate::metrics::Metrics;
@@ -27,6 +29,9 @@ use crate::xds::{Discovery, Nodes};
 /// without a word is not listed as connected for long.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may be silent. An Envoy's never is, as it answers those questions.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// How long streams and requests in flight may take after a signal to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
@@ -105,9 +110,11 @@ impl ControlPlane {
         let total_hosts = options.total_hosts();
         let store = {
             let data = options.data.clone();
-            // Repairing a file may take a while.
+            // Repairing a file may take a while, and panics if the file is damaged in some ways.
             let opened = tokio::task::spawn_blocking(move || RedbStore::open(&data)).await;
-            Arc::new(opened.map_err(|error| StoreError::Failed(error.to_string()))??)
+            let damaged =
+                |error| StoreError::Open { path: options.data.clone(), problem: format!("{error}") };
+            Arc::new(opened.map_err(damaged)??)
         };
         let plane = Arc::new(Plane::load(options.prefix.clone(), store, options.publish()).await?);
         let (xds_listener, xds) = listen(options.xds).await?;
@@ -168,6 +175,7 @@ async fn stopping(mut stopped: watch::Receiver<bool>) {
 async fn serve_xds(listener: TcpListener, discovery: Discovery, stop: impl Future<Output = ()>) {
     // Without delay: a response is small, and an Envoy waits for it.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = incoming.map(|accepted| accepted.map(|stream| Connection::new(stream, IDLE)));
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
@@ -177,6 +185,7 @@ async fn serve_xds(listener: TcpListener, discovery: Discovery, stop: impl Futur
 }
 
 async fn serve_api(listener: TcpListener, app: App, stop: impl Future<Output = ()> + Send + 'static) {
+    let listener = Connections { listener, idle: IDLE };
     let serving = axum::serve(listener, router(Arc::new(app))).with_graceful_shutdown(stop);
     if let Err(error) = async { serving.await }.await {
         tracing::error!(%error, "the API failed");

@@ -26,13 +26,7 @@ mod tests {
             api: "127.0.0.1:0".parse().unwrap(),
             data: folder.join("data"),
             prefix: "p".to_owned(),
-            resource: "runtime".to_owned(),
-            numbers: Numbers::Rtds,
-            xds_cluster: "xds_cluster".to_owned(),
-            module: "/etc/envoy/pinroute.wasm".into(),
-            demo: None,
-            hosts_from: None,
-            token: None,
+            ..Options::default()
         }
     }
 
@@ -406,6 +400,28 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_lasts_when_a_call_with_a_body_is_refused() {
+        let (_folder, plane) = start();
+        for (call, status) in [("PATCH /v1/nodes", 405), ("PUT /v1/nothing", 404), ("GET /healthz", 200)] {
+            let mut stream = TcpStream::connect(plane.plane.as_ref().unwrap().api).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let head = format!("{call} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            // The body comes so late that an API that does not wait for it has answered.
+            std::thread::sleep(Duration::from_millis(100));
+            stream.write_all(b"1\r\n \r\n0\r\n\r\n").unwrap();
+            stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+            let mut answers = String::new();
+            stream.read_to_string(&mut answers).unwrap();
+            assert!(answers.starts_with(&format!("HTTP/1.1 {status} ")), "{call}: {answers}");
+            assert!(
+                answers.ends_with("\r\n\r\nok\n") && answers.matches("HTTP/1.1 ").count() == 2,
+                "{call}: {answers}"
+            );
+        }
+    }
+
+    #[test]
     fn changes_need_the_token_if_there_is_one() {
         let folder = tempfile::tempdir().unwrap();
         let plane = Started::new(Options { token: Token::new("secret"), ..options(folder.path()) });
@@ -449,6 +465,32 @@ mod tests {
             "{error}"
         );
         Started::new(Options { token: Token::new("secret"), ..open }).stop();
+    }
+
+    /// A page that lets its own name point to loopback can make a browser call the API there, but not with another host.
+    #[test]
+    fn without_a_token_a_foreign_page_cannot_call_the_api() {
+        let folder = tempfile::tempdir().unwrap();
+        let statuses = |plane: &Started| {
+            ["evil.example:18001", "localhost"].map(|host| {
+                let body = r#"{"values": {"x": 1}}"#;
+                let length = body.len();
+                let request = format!(
+                    "PUT /v1/runtime HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer secret\r\n\
+                     content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                );
+                plane.raw(request.as_bytes())
+            })
+        };
+        let plane = Started::new(options(folder.path()));
+        let [(foreign, problem), (own, _)] = statuses(&plane);
+        assert_eq!((foreign, own), (403, 200));
+        let problem: Value = serde_json::from_str(&problem).unwrap();
+        assert_eq!(problem["field"], "host");
+        assert!(problem["error"].as_str().unwrap().starts_with("got \"evil.example:18001\"; "), "{problem}");
+        plane.stop();
+        let plane = Started::new(Options { token: Token::new("secret"), ..options(folder.path()) });
+        assert_eq!(statuses(&plane).map(|(status, _)| status), [200, 200]);
     }
 
     #[test]

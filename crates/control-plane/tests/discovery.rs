@@ -6,22 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pinroute_control_plane::Options;
 use pinroute_control_plane::discovery::{Discovery, Source};
-use pinroute_control_plane::plane::Plane;
+use pinroute_control_plane::plane::{Author, Plane};
 use pinroute_control_plane::store::RedbStore;
-use pinroute_control_plane::xds::Publish;
 use pinroute_testkit::dns::Dns;
 
 const SOON: Duration = Duration::from_secs(20);
 
 async fn plane(folder: &Path) -> Arc<Plane> {
-    let publish = Publish {
-        resource: "runtime".to_owned(),
-        left_out: None,
-        xds_cluster: "xds_cluster".to_owned(),
-        module: "/etc/envoy/pinroute.wasm".into(),
-        store: 0,
-    };
+    let publish = Options::default().publish();
     let store = Arc::new(RedbStore::open(folder).unwrap());
     Arc::new(Plane::load("p".to_owned(), store, publish).await.unwrap())
 }
@@ -62,11 +56,18 @@ async fn hosts_follow_a_file_and_outlive_its_mistakes() {
         std::fs::write(&file, mistake).unwrap();
     }
     std::fs::remove_file(&file).unwrap();
+    let other = Author { actor: Some("discovery".to_owned()), what: "not from the file".to_owned() };
+    let hosts = ["10.0.0.7:80".to_owned()];
+    plane.change(other, |state| Ok(state.set_hosts("c", &hosts, None)?)).await.unwrap();
+    std::fs::write(&file, "10.0.0.1:80\n10.0.0.2:80\n10.0.0.3:80\n").unwrap();
+    wait_for(&plane, "0=10.0.0.1:80 1=10.0.0.2:80 2=10.0.0.3:80 of 3").await;
     std::fs::write(&file, "10.0.0.9:80\n10.0.0.3:80\n10.0.0.2:80\n10.0.0.4:80\n").unwrap();
     wait_for(&plane, "0=10.0.0.4:80 1=10.0.0.2:80 2=10.0.0.3:80 3=10.0.0.9:80 of 4").await;
     let history = plane.history(10).await.unwrap();
     let made: Vec<_> = history.iter().map(|change| (change.revision, change.actor.as_deref())).collect();
-    assert_eq!(made, [(2, Some("discovery")), (1, Some("discovery"))], "no change for a mistake");
+    let revisions: Vec<_> = made.iter().map(|(revision, _)| *revision).collect();
+    assert_eq!(revisions, [4, 3, 2, 1], "no change for a mistake");
+    assert!(made.iter().all(|(_, actor)| *actor == Some("discovery")), "{made:?}");
     following.abort();
 }
 

@@ -8,12 +8,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use pinroute_control_plane::Options;
 use pinroute_control_plane::api::{App, router};
 use pinroute_control_plane::metrics::Metrics;
 use pinroute_control_plane::model::State;
 use pinroute_control_plane::plane::Plane;
 use pinroute_control_plane::store::RedbStore;
-use pinroute_control_plane::xds::{Nodes, Publish};
+use pinroute_control_plane::xds::Nodes;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -148,13 +149,7 @@ fn fitting() -> impl Strategy<Value = Call> {
 }
 
 async fn load(folder: &Path) -> Arc<Plane> {
-    let publish = Publish {
-        resource: "runtime".to_owned(),
-        left_out: None,
-        xds_cluster: "xds_cluster".to_owned(),
-        module: "/etc/envoy/pinroute.wasm".into(),
-        store: 0,
-    };
+    let publish = Options::default().publish();
     let store = Arc::new(RedbStore::open(folder).unwrap());
     Arc::new(Plane::load("p".to_owned(), store, publish).await.unwrap())
 }

@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DiscoveryRequest, DiscoveryResponse,
 };
 use http_body_util::{BodyExt, Full};
-use pinroute_control_plane::{ControlPlane, Numbers, Options};
+use pinroute_control_plane::{ControlPlane, Options};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use prost::Message;
@@ -41,15 +41,9 @@ fn options(folder: &std::path::Path) -> Options {
         xds: "127.0.0.1:0".parse().unwrap(),
         api: "127.0.0.1:0".parse().unwrap(),
         data: folder.to_owned(),
-        prefix: "shuffle_sharding".to_owned(),
-        resource: "runtime".to_owned(),
-        numbers: Numbers::Rtds,
-        xds_cluster: "xds_cluster".to_owned(),
-        module: "/etc/envoy/pinroute.wasm".into(),
         // Has a resource of each kind but one.
         demo: Some(1.0),
-        hosts_from: None,
-        token: None,
+        ..Options::default()
     }
 }
 

@@ -28,14 +28,8 @@ mod tests {
             xds: "127.0.0.1:0".parse().unwrap(),
             api: "127.0.0.1:0".parse().unwrap(),
             data: folder.to_owned(),
-            prefix: "shuffle_sharding".to_owned(),
-            resource: "runtime".to_owned(),
-            numbers: Numbers::Rtds,
-            xds_cluster: "xds_cluster".to_owned(),
-            module: "/etc/envoy/pinroute.wasm".into(),
             demo,
-            hosts_from: None,
-            token: None,
+            ..Options::default()
         }
     }
 

@@ -88,6 +88,7 @@ mod tests {
             xds: xds.map(|url| url.parse().unwrap()),
             metrics: None,
             node: String::new(),
+            drain: None,
         };
         Supported::new(&options).map_err(|error| error.to_string())
     }

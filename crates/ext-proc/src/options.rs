@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use http::Uri;
 use http::uri::Authority;
@@ -25,6 +26,8 @@ pub struct Options {
     pub metrics: Option<SocketAddr>,
     /// How the service calls itself at the control plane.
     pub node: String,
+    /// How long it serves on after a signal to stop, while its health says that it does not.
+    pub drain: Option<Duration>,
 }
 
 /// An address to listen on.
@@ -78,7 +81,12 @@ impl FromStr for ServerUrl {
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let uri: Uri = text.parse().map_err(|_| UrlError)?;
         let is_plain = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/");
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+        // `Uri` takes any text of digits for a port, or none behind a colon.
+        let is_usable = |authority: &&Authority| {
+            let port = authority.as_str().strip_prefix(authority.host());
+            port.is_some_and(|port| port.is_empty() || authority.port_u16().is_some())
+        };
+        let authority = uri.authority().filter(is_usable);
         match authority {
             Some(authority) if is_plain && uri.query().is_none() => Ok(Self(authority.clone())),
             _ => Err(UrlError),
@@ -110,7 +118,17 @@ mod tests {
         for text in ["http://a:1", "http://[::1]:80/", "http://a"] {
             assert!(text.parse::<ServerUrl>().is_ok(), "{text}");
         }
-        for text in ["a:1", "https://a", "http://a/b", "http://a/?b", "http://u@a", "", "http://"] {
+        for text in [
+            "a:1",
+            "https://a",
+            "http://a/b",
+            "http://a/?b",
+            "http://u@a",
+            "",
+            "http://",
+            "http://a:",
+            "http://a:99999",
+        ] {
             assert!(text.parse::<ServerUrl>().is_err(), "{text}");
         }
     }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ type Served = ExternalProcessorServer<Service>;
 #[non_exhaustive]
 pub enum Error {
     /// The configuration asks for what external processing cannot do.
-    #[error("configuration refused: {0}")]
+    #[error("configuration refused")]
     Load(#[from] LoadError),
     /// The signal handlers could not be installed.
     #[error("cannot listen for signals")]
@@ -74,6 +74,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     // Before listening: whoever sees a port open may already send a signal.
     let listen = |kind| signal(kind).map_err(Error::Signals);
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let drain = options.drain;
     let running = ExtProc::start(options);
     tokio::pin!(running);
     let running = tokio::select! {
@@ -84,6 +85,14 @@ pub async fn run(options: Options) -> Result<(), Error> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+    if let Some(time) = drain {
+        tracing::info!(seconds = time.as_secs_f64(), "draining");
+        tokio::select! {
+            () = running.drain(time) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
     tracing::info!("stopping");
     running.stop().await;
@@ -98,6 +107,8 @@ pub struct ExtProc {
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
     stop: watch::Sender<bool>,
+    /// The Unix socket, if it listens on one: another process may have replaced it.
+    socket: Option<Inode>,
     health: HealthReporter,
     servers: Vec<JoinHandle<()>>,
     live: Option<JoinHandle<()>>,
@@ -111,6 +122,14 @@ impl ExtProc {
     pub async fn start(options: Options) -> Result<Self, Error> {
         let Supported { config, resolver, runtime } = Supported::new(&options)?;
         tracing::info!("configuration loaded: {config}");
+        for (option, given, used) in [
+            ("--resolver", options.resolver.is_some(), resolver.is_some()),
+            ("--xds", options.xds.is_some(), runtime.is_some()),
+        ] {
+            if given && !used {
+                tracing::warn!("{option} has no effect: the configuration needs no such server");
+            }
+        }
         let metrics = Arc::new(Metrics::default());
         let (sender, mut values) = watch::channel(LiveValues::default());
         let live = match runtime {
@@ -136,8 +155,11 @@ impl ExtProc {
         let (stop, stopped) = watch::channel(false);
         let (health, health_service) = health_reporter();
         health.set_serving::<Served>().await;
-        let routes = tonic::service::Routes::new(ExternalProcessorServer::new(Service(decider)))
-            .add_service(health_service);
+        let routes = tonic::service::Routes::new(ExternalProcessorServer::new(Service {
+            decider,
+            stopped: stopped.clone(),
+        }))
+        .add_service(health_service);
         let mut servers = Vec::new();
         let metrics_address = match options.metrics {
             None => None,
@@ -148,9 +170,19 @@ impl ExtProc {
             }
         };
         let (serving, address) = serve(&options.listen, routes, stopping(stopped)).await?;
+        let socket = match &address {
+            Listen::Unix(path) => inode(path),
+            Listen::Tcp(_) => None,
+        };
         servers.push(serving);
         tracing::info!(%address, metrics = metrics_address.map(tracing::field::display), "listening");
-        Ok(Self { address, metrics: metrics_address, stop, health, servers, live })
+        Ok(Self { address, metrics: metrics_address, stop, socket, health, servers, live })
+    }
+
+    /// Says that it does not serve, and serves on for this time: until Envoy has seen it and sends new requests elsewhere.
+    pub async fn drain(&self, time: Duration) {
+        self.health.set_not_serving::<Served>().await;
+        tokio::time::sleep(time).await;
     }
 
     /// Serves no new requests, and waits for those in flight, but not for long.
@@ -165,10 +197,20 @@ impl ExtProc {
             }
         }
         self.live.iter().for_each(JoinHandle::abort);
-        if let Listen::Unix(path) = &self.address {
+        if let Listen::Unix(path) = &self.address
+            && self.socket.is_some()
+            && inode(path) == self.socket
+        {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// A file, whatever its name is: its device and its number there.
+type Inode = (u64, u64);
+
+fn inode(path: &Path) -> Option<Inode> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
@@ -208,7 +250,9 @@ async fn serve(
 /// Listens on a Unix socket. One that a process left behind, which nobody serves, is replaced.
 async fn bind_socket(path: &Path) -> io::Result<UnixListener> {
     let is_socket = std::fs::metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).await.is_err() {
+    // Any other error may come from a process that is there and busy, or that belongs to somebody else.
+    let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if is_socket && UnixStream::connect(path).await.is_err_and(|error| is_refused(&error)) {
         std::fs::remove_file(path)?;
     }
     UnixListener::bind(path)

@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
     BodyResponse, ProcessingRequest, ProcessingResponse, TrailersResponse,
 };
 use pinroute_core::decision::{ReplyVerdict, Route, Verdict};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -19,7 +19,12 @@ use crate::message::{self, Message};
 
 /// The service.
 #[derive(Clone, Debug)]
-pub struct Service(pub Arc<Decider>);
+pub struct Service {
+    /// Decides requests.
+    pub decider: Arc<Decider>,
+    /// Whether the service stops.
+    pub stopped: watch::Receiver<bool>,
+}
 
 #[async_trait]
 impl ExternalProcessor for Service {
@@ -30,7 +35,8 @@ impl ExternalProcessor for Service {
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Self::ProcessStream>, Status> {
         let (out, answers) = mpsc::channel(1);
-        let exchange = Exchange { decider: Arc::clone(&self.0), out, sent: None };
+        let Self { decider, stopped } = self.clone();
+        let exchange = Exchange { decider, stopped, out, is_decided: false, sent: None };
         tokio::spawn(exchange.serve(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(answers)))
     }
@@ -39,16 +45,24 @@ impl ExternalProcessor for Service {
 /// One HTTP request and its response.
 struct Exchange {
     decider: Arc<Decider>,
+    stopped: watch::Receiver<bool>,
     out: mpsc::Sender<Result<ProcessingResponse, Status>>,
+    is_decided: bool,
     /// How the request was routed, if its response matters and has not been seen.
     sent: Option<Route>,
 }
 
 impl Exchange {
-    /// Until Envoy ends the stream.
+    /// Until Envoy ends the stream, or the service stops.
     async fn serve(mut self, mut parts: Streaming<ProcessingRequest>) {
         loop {
-            match parts.message().await {
+            // A host may take its time. Without this stream Envoy lets its response pass as it is.
+            let may_leave = self.is_decided && !self.decider.router().verifies();
+            let part = tokio::select! {
+                part = parts.message() => part,
+                _ = self.stopped.wait_for(|stopped| *stopped), if may_leave => return,
+            };
+            match part {
                 Ok(Some(part)) => {
                     let answer = self.answer(part).await;
                     let Some(answer) = answer else { return };
@@ -61,8 +75,15 @@ impl Exchange {
                         return;
                     }
                 }
-                // Envoy ends a stream by a reset, in whichever case.
-                Ok(None) | Err(_) => return self.ended(),
+                Ok(None) => return self.ended(),
+                // Envoy ends a stream by a reset, in whichever case, and then nobody receives this. But a message that
+                // cannot be read has to end in an error: without an answer, Envoy lets the request go on undecided.
+                Err(status) => {
+                    tracing::debug!(%status, "a stream ended");
+                    self.ended();
+                    drop(self.out.send(Err(status)).await);
+                    return;
+                }
             }
         }
     }
@@ -84,6 +105,7 @@ impl Exchange {
                     () = self.out.closed() => return None,
                 };
                 let answer = message::verdict(decider.router(), &verdict, &request);
+                self.is_decided = true;
                 if let Verdict::Route(route) = verdict
                     && decider.router().needs_reply()
                 {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -40,9 +41,8 @@ pub async fn get(State(app): State<Arc<App>>, request: Request) -> Result<Respon
         (status = 413, body = Problem),
         (status = 422, body = Problem, description = "the filter would refuse it; `error` is the filter's message"),
     ))]
-pub async fn put(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let document = request::document(body).await?;
+pub async fn put(State(app): State<Arc<App>>, parts: Parts, body: Bytes) -> Result<Response, Problem> {
+    let document = request::document(&body)?;
     let name = set(&app, &parts, Some(document)).await?;
     config(&app, &name)
 }
@@ -60,8 +60,7 @@ pub async fn put(State(app): State<Arc<App>>, request: Request) -> Result<Respon
         (status = 404, body = Problem),
         (status = 412, body = Problem, description = "somebody changed it since"),
     ))]
-pub async fn delete(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    let (parts, _) = request.into_parts();
+pub async fn delete(State(app): State<Arc<App>>, parts: Parts) -> Result<Response, Problem> {
     config(&app, &request::segment(&parts.uri, "NAME")?)?;
     set(&app, &parts, None).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
@@ -64,11 +66,10 @@ pub async fn get(State(app): State<Arc<App>>, request: Request) -> Result<Respon
         (status = 412, body = Problem, description = "somebody changed them since"),
         (status = 413, body = Problem),
     ))]
-pub async fn put(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
+pub async fn put(State(app): State<Arc<App>>, parts: Parts, body: Bytes) -> Result<Response, Problem> {
     request::query(&parts.uri, &[])?;
     let expected = request::expected_version(&parts.headers)?;
-    let members = request::members(request::document(body).await?, &["cluster", "hosts"])?;
+    let members = request::members(request::document(&body)?, &["cluster", "hosts"])?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let cluster = match members.get("cluster") {
         None => DEFAULT_CLUSTER.to_owned(),

@@ -1,6 +1,7 @@
 //! The operators' API. Each call is checked in `request`, becomes edits in the model, and is answered when they are durable.
 
 mod configs;
+mod host;
 mod hosts;
 mod openapi;
 mod preview;
@@ -76,20 +77,35 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Counts a call, and refuses one that changes something without the token.
+/// Counts a call, and refuses one that changes something without the token, or that a foreign page may have made where there is none.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
-    let response = match &app.token {
-        Some(token) if !is_reading && !token.is_in(request.headers()) => Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "authorization",
-            "a change needs the token of PINROUTE_API_TOKEN, as `authorization: Bearer TOKEN`",
-        )
-        .into_response(),
-        _ => next.run(request).await,
+    let (parts, body) = request.into_parts();
+    let body = request::whole(body).await;
+    let response = match allowed(&app, &parts).and(body) {
+        Ok(body) => next.run(Request::from_parts(parts, body.into())).await,
+        Err(problem) => problem.into_response(),
     };
     app.metrics.answered(response.status().as_u16());
     response
+}
+
+fn allowed(app: &App, parts: &Parts) -> Result<(), Problem> {
+    let is_reading = matches!(parts.method, Method::GET | Method::HEAD);
+    match &app.token {
+        Some(token) if !is_reading && !token.is_in(&parts.headers) => Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "authorization",
+            "a change needs the token of PINROUTE_API_TOKEN, as `authorization: Bearer TOKEN`",
+        )),
+        None if let Some(host) = host::foreign(&parts.uri, &parts.headers) => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "host",
+            format!(
+                "got {host:?}; without PINROUTE_API_TOKEN, allowed: an address, localhost, or a name without a dot"
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 async fn wrong_method(request: Request) -> Problem {

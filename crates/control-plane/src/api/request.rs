@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use pinroute_core::config::UniqueValue;
@@ -23,14 +23,20 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ACTOR: &str = "x-pinroute-actor";
 const MAX_ACTOR: usize = 256;
 
-/// The JSON document in a body, whatever the content type is: `curl -d` names one that is not JSON.
-pub async fn document(body: Body) -> Result<Value, Problem> {
+/// The whole body. Every call's is read, also one that is refused or needs none: else the connection would be closed behind the
+/// response, and the client's next call on it lost.
+pub async fn whole(body: Body) -> Result<Bytes, Problem> {
     let bytes = tokio::time::timeout(BODY_TIMEOUT, read(body)).await.map_err(|_| {
         let problem = format!("did not arrive within {} s", BODY_TIMEOUT.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, "body", problem)
     })??;
+    Ok(bytes.into())
+}
+
+/// The JSON document in a body, whatever the content type is: `curl -d` names one that is not JSON.
+pub fn document(body: &[u8]) -> Result<Value, Problem> {
     let text =
-        std::str::from_utf8(&bytes).map_err(|error| Problem::bad("body", format!("not UTF-8: {error}")))?;
+        std::str::from_utf8(body).map_err(|error| Problem::bad("body", format!("not UTF-8: {error}")))?;
     let UniqueValue(value) = serde_json::from_str(text).map_err(|error| {
         let message = error.to_string();
         let duplicate = message.strip_prefix("duplicate member `").and_then(|rest| rest.rsplit_once('`'));

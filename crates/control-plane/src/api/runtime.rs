@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -78,8 +79,8 @@ pub async fn get(State(app): State<Arc<App>>, request: Request) -> Result<Respon
         (status = 412, body = Problem, description = "somebody changed it since"),
         (status = 413, body = Problem),
     ))]
-pub async fn put(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    change(&app, request, |state, prefix, values| state.replace_runtime(prefix, values)).await
+pub async fn put(State(app): State<Arc<App>>, parts: Parts, body: Bytes) -> Result<Response, Problem> {
+    change(&app, &parts, &body, |state, prefix, values| state.replace_runtime(prefix, values)).await
 }
 
 /// Merges runtime values; null removes one.
@@ -92,19 +93,18 @@ pub async fn put(State(app): State<Arc<App>>, request: Request) -> Result<Respon
         (status = 412, body = Problem, description = "somebody changed it since"),
         (status = 413, body = Problem),
     ))]
-pub async fn patch(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    change(&app, request, |state, prefix, values| state.merge_runtime(prefix, values)).await
+pub async fn patch(State(app): State<Arc<App>>, parts: Parts, body: Bytes) -> Result<Response, Problem> {
+    change(&app, &parts, &body, |state, prefix, values| state.merge_runtime(prefix, values)).await
 }
 
 type Plan = fn(&crate::model::State, &str, &Map<String, Value>) -> Result<Vec<Edit>, Invalid>;
 
-async fn change(app: &App, request: Request, plan: Plan) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
+async fn change(app: &App, parts: &Parts, body: &[u8], plan: Plan) -> Result<Response, Problem> {
     request::query(&parts.uri, &[])?;
     let expected = request::expected_version(&parts.headers)?;
-    let members = request::members(request::document(body).await?, &["values"])?;
+    let members = request::members(request::document(body)?, &["values"])?;
     let values = request::member(&members, "values", "an object", |value| value.as_object().cloned())?;
-    let author = author(&parts, &shown(&values))?;
+    let author = author(parts, &shown(&values))?;
     let prefix = app.plane.prefix.clone();
     app.change(author, move |state| {
         let edits = plan(state, &prefix, &values)?;
@@ -154,9 +154,12 @@ pub async fn get_customer(State(app): State<Arc<App>>, request: Request) -> Resu
         (status = 412, body = Problem, description = "somebody changed the runtime layer since"),
         (status = 413, body = Problem),
     ))]
-pub async fn put_customer(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let members = request::members(request::document(body).await?, &["shard_size"])?;
+pub async fn put_customer(
+    State(app): State<Arc<App>>,
+    parts: Parts,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let members = request::members(request::document(&body)?, &["shard_size"])?;
     let size = request::member(&members, "shard_size", "a whole number", |value| Some(value.clone()))?;
     let key = set_customer(&app, &parts, Some(size)).await?;
     customer(&app, &key)
@@ -175,8 +178,7 @@ pub async fn put_customer(State(app): State<Arc<App>>, request: Request) -> Resu
         (status = 404, body = Problem, description = "the customer has the default size"),
         (status = 412, body = Problem, description = "somebody changed the runtime layer since"),
     ))]
-pub async fn delete_customer(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
-    let (parts, _) = request.into_parts();
+pub async fn delete_customer(State(app): State<Arc<App>>, parts: Parts) -> Result<Response, Problem> {
     let key = request::segment(&parts.uri, "KEY")?;
     // If somebody else removes it in between, it is gone as well.
     customer(&app, &key)?;

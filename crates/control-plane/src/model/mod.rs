@@ -112,7 +112,7 @@ impl State {
 }
 
 /// The longest name of a cluster or of an extension configuration, in bytes.
-const MAX_NAME: usize = 256;
+pub const MAX_NAME: usize = 256;
 
 /// Checks the name of a cluster or of an extension configuration.
 fn name(field: &str, name: &str) -> Result<(), Invalid> {

@@ -28,7 +28,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Makes a commit if the last one has the expected number, and returns the number of the new one.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing has changed then.
+    /// [`StoreError`]; nothing has changed then, unless the disk failed at the very end: [`Self::load`] tells.
     async fn commit(&self, commit: Commit) -> Result<u64, StoreError>;
 
     /// The last changes, the newest first, at most this many.

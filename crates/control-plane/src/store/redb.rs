@@ -1,7 +1,8 @@
 //! A store in one file, by redb.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -23,7 +24,9 @@ const ID: &str = "id";
 /// A store in one file of this process.
 #[derive(Debug)]
 pub struct RedbStore {
-    database: Arc<Database>,
+    path: PathBuf,
+    /// `None` after it failed: redb refuses everything after a failure of the disk, so that it has to be opened again.
+    database: Arc<Mutex<Option<Database>>>,
     revision: watch::Sender<u64>,
 }
 
@@ -43,12 +46,15 @@ impl RedbStore {
     /// If it cannot be opened, also because another process has it open.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(FILE);
-        let cannot_open = |problem: String| StoreError::Open { path: path.clone(), problem };
-        std::fs::create_dir_all(folder).map_err(|error| cannot_open(error.to_string()))?;
-        let database = Database::create(&path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.clone()),
-            error => cannot_open(error.to_string()),
-        })?;
+        let failed_at = |error: std::io::Error| cannot_open(&path, error.into());
+        let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+        std::fs::create_dir_all(folder).map_err(failed_at)?;
+        let database = Database::create(&path).map_err(|error| cannot_open(&path, error))?;
+        // Otherwise a crash of the machine could take the new file away, with what was acknowledged.
+        for changed in missing.iter().filter_map(|folder| folder.parent()).chain([folder]) {
+            let changed = if changed == Path::new("") { Path::new(".") } else { changed };
+            File::open(changed).and_then(|folder| folder.sync_all()).map_err(failed_at)?;
+        }
         // So that reading needs no special case for a new file.
         let transaction = database.begin_write().map_err(failed)?;
         transaction.open_table(RECORDS).map_err(failed)?;
@@ -61,7 +67,8 @@ impl RedbStore {
         }
         transaction.commit().map_err(failed)?;
         let revision = number(&database, REVISION)?;
-        Ok(Self { database: Arc::new(database), revision: watch::channel(revision).0 })
+        let database = Arc::new(Mutex::new(Some(database)));
+        Ok(Self { path, database, revision: watch::channel(revision).0 })
     }
 
     /// Runs what waits for the disk beside the async runtime.
@@ -69,8 +76,28 @@ impl RedbStore {
         &self,
         work: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let database = Arc::clone(&self.database);
-        tokio::task::spawn_blocking(move || work(&database)).await.map_err(failed)?
+        let (path, database) = (self.path.clone(), Arc::clone(&self.database));
+        let working = tokio::task::spawn_blocking(move || {
+            let mut open = database.lock().unwrap_or_else(PoisonError::into_inner);
+            let database = match open.take() {
+                Some(database) => database,
+                // Not made anew if it is gone: an empty store would look like one in which nothing was ever set.
+                None => Database::open(&path).map_err(|error| cannot_open(&path, error))?,
+            };
+            let done = work(&database);
+            if !matches!(done, Err(StoreError::Failed(_))) {
+                *open = Some(database);
+            }
+            done
+        });
+        working.await.map_err(failed)?
+    }
+}
+
+fn cannot_open(path: &Path, error: DatabaseError) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
+        error => StoreError::Open { path: path.to_owned(), problem: error.to_string() },
     }
 }
 
@@ -167,4 +194,21 @@ fn number(database: &Database, name: &str) -> Result<u64, StoreError> {
 
 fn failed(error: impl std::fmt::Display) -> StoreError {
     StoreError::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_gone_is_not_made_anew_after_a_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(folder.path()).unwrap();
+        store.database.lock().unwrap().take();
+        assert_eq!(store.load().await.unwrap().revision, 0, "it is opened again");
+        store.database.lock().unwrap().take();
+        std::fs::remove_file(&store.path).unwrap();
+        assert!(matches!(store.load().await, Err(StoreError::Open { .. })));
+        assert!(!store.path.exists());
+    }
 }

@@ -2,18 +2,16 @@
 //!
 //! <https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#incremental-xds>
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as Message,
 };
 
-use super::snapshot::{Resource, Snapshot, Transport};
+use super::snapshot::{Resource, Snapshot, Transport, commit_of};
 use super::subscription::{Subscription, WILDCARD};
-use super::{Kind, Reaction, Sent, Violation, kind_of, verdict};
-
-/// How many responses of a kind a client may leave without an ACK or a NACK before the oldest are forgotten.
-const MAX_UNJUDGED: usize = 64;
+use super::verdict::Verdicts;
+use super::{Kind, Reaction, Sent, Violation, kind_of};
 
 /// A stream.
 #[derive(Debug)]
@@ -27,12 +25,11 @@ pub struct Delta {
 #[derive(Debug, Default)]
 struct State {
     subscription: Subscription,
-    /// The nonces of the responses that the client has not judged, the oldest first.
-    unjudged: VecDeque<String>,
     /// The versions that the client has or was sent, whether it accepted them or not: what it refused is not sent again.
     known: BTreeMap<String, String>,
     /// Names of which the client knows that nothing is there.
     absent: BTreeSet<String>,
+    verdicts: Verdicts,
 }
 
 impl Delta {
@@ -57,10 +54,8 @@ impl Delta {
         let Some(kind) = kind_of(self.service, &request.type_url)? else { return Ok(Reaction::default()) };
         let is_first = !self.kinds.contains_key(&kind);
         let state = self.kinds.entry(kind).or_default();
-        let judged = state.unjudged.iter().position(|nonce| *nonce == request.response_nonce);
-        let is_reply = judged.and_then(|place| state.unjudged.remove(place)).is_some();
-        let verdict = is_reply.then(|| verdict(kind, request.error_detail.as_ref()));
-        let State { subscription, known, absent, .. } = state;
+        let State { subscription, known, absent, verdicts } = state;
+        let verdict = verdicts.judge(kind, &request.response_nonce, request.error_detail.as_ref());
         if is_first && request.resource_names_subscribe.is_empty() {
             subscription.wildcard = true;
         }
@@ -89,9 +84,17 @@ impl Delta {
             known.extend(versions.map(|(name, version)| (name.clone(), version.clone())));
         }
         known.retain(|name, _| subscription.includes(name));
+        verdicts.retain(|name| subscription.includes(name));
         let is_awaited = is_first && subscription.wildcard && known.is_empty();
         let (update, removal) = self.respond(kind, snapshot, is_awaited);
-        Ok(Reaction { responses: update.into_iter().chain(removal).collect(), verdict })
+        let responses: Vec<_> = update.into_iter().chain(removal).collect();
+        let newest = request.initial_resource_versions.values().max_by_key(|version| commit_of(version));
+        let known = newest.filter(|_| is_first).map(|newest| {
+            // Who is sent nothing has what there is.
+            let has_all = responses.is_empty();
+            (kind, if has_all { snapshot.version(snapshot.changed(kind)) } else { newest.clone() })
+        });
+        Ok(Reaction { responses, verdict, known })
     }
 
     /// The resources have changed.
@@ -172,11 +175,9 @@ impl Delta {
     ) -> Option<Sent<DeltaDiscoveryResponse>> {
         self.last_nonce += 1;
         let nonce = self.last_nonce.to_string();
-        let unjudged = &mut self.kinds.get_mut(&kind)?.unjudged;
-        unjudged.push_back(nonce.clone());
-        if unjudged.len() > MAX_UNJUDGED {
-            unjudged.pop_front();
-        }
+        let names = resources.iter().map(|resource| resource.name.clone());
+        let names = names.chain(removed_resources.iter().cloned()).collect();
+        self.kinds.get_mut(&kind)?.verdicts.sent(&nonce, &version, names);
         let message = DeltaDiscoveryResponse {
             system_version_info: version.clone(),
             resources,

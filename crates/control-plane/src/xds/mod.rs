@@ -9,13 +9,13 @@ mod service;
 mod snapshot;
 mod sotw;
 mod subscription;
-
-use envoy_types::pb::google::rpc::Status as Refusal;
+mod verdict;
 
 pub use nodes::{KindStatus, NodeStatus, Nodes};
 pub use publish::Publish;
 pub use service::{Discovery, kind_of_method};
 pub use snapshot::{Resource, Resources, Snapshot, Transport};
+pub use verdict::Verdict;
 
 /// The kinds of resources, in the order in which an aggregated stream sends them: what others refer to comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,15 +60,6 @@ impl Kind {
     }
 }
 
-/// What a client says about the last response of a kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It accepted it (ACK).
-    Accepted(Kind),
-    /// It refused it (NACK), with its reason. The refused resources are not sent again before they change.
-    Rejected(Kind, String),
-}
-
 /// What a request leads to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reaction<R> {
@@ -76,11 +67,13 @@ pub struct Reaction<R> {
     pub responses: Vec<Sent<R>>,
     /// What the request said about an earlier response.
     pub verdict: Option<Verdict>,
+    /// The version that the client has of a kind from an earlier stream.
+    pub known: Option<(Kind, String)>,
 }
 
 impl<R> Default for Reaction<R> {
     fn default() -> Self {
-        Self { responses: Vec::new(), verdict: None }
+        Self { responses: Vec::new(), verdict: None, known: None }
     }
 }
 
@@ -107,13 +100,6 @@ fn kind_of(service: Option<Kind>, type_url: &str) -> Result<Option<Kind>, Violat
         (Some(kind), url) => Err(Violation(format!("this service has {}, not {url}", kind.type_url()))),
         (None, "") => Err(Violation("a request without a type URL".to_owned())),
         (None, url) => Ok(Kind::of_type_url(url)),
-    }
-}
-
-fn verdict(kind: Kind, error: Option<&Refusal>) -> Verdict {
-    match error {
-        None => Verdict::Accepted(kind),
-        Some(error) => Verdict::Rejected(kind, error.message.clone()),
     }
 }
 

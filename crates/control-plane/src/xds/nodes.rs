@@ -1,10 +1,11 @@
 //! The Envoys that are connected, and how far each of them is.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use super::snapshot::commit_of;
 use super::{Kind, Verdict};
 
 /// A connected Envoy.
@@ -35,6 +36,16 @@ pub struct KindStatus {
     pub rejected: Option<String>,
     /// Why it refused it.
     pub reason: Option<String>,
+}
+
+impl KindStatus {
+    /// Of several streams for one kind, the one with the greatest shows how far the Envoy is: one with a refusal, or one that has not
+    /// answered, or else the one with the newest version.
+    fn concern(&self) -> (bool, bool, u64) {
+        let is_waiting = self.sent.is_some() && self.sent != self.accepted;
+        let newest = self.accepted.as_deref().map_or(0, commit_of);
+        (self.rejected.is_some(), is_waiting, newest)
+    }
 }
 
 /// All connected Envoys.
@@ -87,21 +98,19 @@ impl Nodes {
         }
     }
 
-    /// A client accepted or refused the last response.
+    /// A client accepted or refused a response.
     pub fn judged(&self, number: u64, verdict: &Verdict) {
         let mut open = self.locked();
         let Some(stream) = open.streams.get_mut(&number) else { return };
-        match verdict {
-            Verdict::Accepted(kind) => {
-                let status = stream.kinds.entry(*kind).or_default();
-                (status.rejected, status.reason) = (None, None);
-                status.accepted.clone_from(&status.sent);
-            }
-            Verdict::Rejected(kind, reason) => {
-                let status = stream.kinds.entry(*kind).or_default();
-                status.rejected.clone_from(&status.sent);
-                status.reason = Some(reason.clone());
-            }
+        let Verdict { kind, version, refusal, is_clear } = verdict;
+        let status = stream.kinds.entry(*kind).or_default();
+        if refusal.is_some() {
+            (status.rejected, status.reason) = (Some(version.clone()), refusal.clone());
+            return;
+        }
+        status.accepted = Some(version.clone());
+        if *is_clear {
+            (status.rejected, status.reason) = (None, None);
         }
     }
 
@@ -109,7 +118,7 @@ impl Nodes {
     pub fn has(&self, number: u64, kind: Kind, version: &str) {
         if let Some(stream) = self.locked().streams.get_mut(&number) {
             let status = stream.kinds.entry(kind).or_default();
-            status.accepted = Some(version.to_owned()).filter(|version| !version.is_empty());
+            status.accepted = Some(version.to_owned());
         }
     }
 
@@ -118,11 +127,16 @@ impl Nodes {
         self.locked().streams.len()
     }
 
-    /// The connected Envoys by their node ids.
+    /// The connected Envoys by their node ids, and by their IP addresses where several have one id.
     pub fn list(&self) -> Vec<NodeStatus> {
-        let mut nodes: BTreeMap<String, NodeStatus> = BTreeMap::new();
+        let mut nodes: BTreeMap<(String, Option<IpAddr>), NodeStatus> = BTreeMap::new();
         for stream in self.locked().streams.values() {
-            let node = nodes.entry(stream.id.clone()).or_insert_with(|| NodeStatus {
+            if stream.id.is_empty() && stream.kinds.is_empty() {
+                // It has not asked for anything yet.
+                continue;
+            }
+            let envoy = (stream.id.clone(), stream.address.map(|address| address.ip()));
+            let node = nodes.entry(envoy).or_insert_with(|| NodeStatus {
                 id: stream.id.clone(),
                 cluster: stream.cluster.clone(),
                 address: stream.address,
@@ -132,13 +146,60 @@ impl Nodes {
             });
             node.streams += 1;
             node.since = node.since.min(stream.since);
-            // Of two streams for one kind, the later one shows how far the Envoy is.
-            node.kinds.extend(stream.kinds.iter().map(|(kind, status)| (*kind, status.clone())));
+            for (kind, status) in &stream.kinds {
+                let shown = node.kinds.entry(*kind).or_default();
+                if status.concern() >= shown.concern() {
+                    shown.clone_from(status);
+                }
+            }
         }
         nodes.into_values().collect()
     }
 
     fn locked(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_shown_until_its_own_stream_accepts() {
+        let nodes = Nodes::default();
+        let streams = [nodes.open(None), nodes.open(None)];
+        let judged = |number: u64, version: &str, refusal: Option<&str>| {
+            let (version, refusal) = (version.to_owned(), refusal.map(str::to_owned));
+            let is_clear = refusal.is_none();
+            nodes.judged(number, &Verdict { kind: Kind::Runtime, version, refusal, is_clear });
+        };
+        let shown = || {
+            let KindStatus { accepted, rejected, .. } = nodes.list()[0].kinds[&Kind::Runtime].clone();
+            (accepted.unwrap_or_default(), rejected.unwrap_or_default())
+        };
+        assert_eq!(nodes.list(), [], "they have not asked for anything yet");
+        for number in streams {
+            nodes.name(number, "envoy", "");
+            nodes.sent(number, Kind::Runtime, "8");
+            judged(number, "7", None);
+        }
+        judged(streams[1], "8", None);
+        assert_eq!(shown(), ("7".to_owned(), String::new()), "8 is on its way to one of them");
+        judged(streams[0], "8", Some("no good"));
+        assert_eq!(shown(), ("7".to_owned(), "8".to_owned()));
+        nodes.sent(streams[0], Kind::Runtime, "10");
+        judged(streams[0], "10", None);
+        assert_eq!(shown(), ("10".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn envoys_with_one_id_are_told_apart_by_their_addresses() {
+        let nodes = Nodes::default();
+        for address in ["10.0.0.1:1", "10.0.0.1:2", "10.0.0.2:1"] {
+            nodes.name(nodes.open(address.parse().ok()), "envoy", "");
+        }
+        let shown: Vec<_> = nodes.list().into_iter().map(|node| (node.address, node.streams)).collect();
+        assert_eq!(shown, [("10.0.0.1:1".parse().ok(), 2), ("10.0.0.2:1".parse().ok(), 1)]);
     }
 }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::delta::Delta;
 use super::snapshot::{Resource, Resources, Snapshot};
 use super::sotw::Sotw;
-use super::{Kind, Sent, Verdict};
+use super::{Kind, Sent};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -249,7 +249,7 @@ impl SotwModel {
         }
         let reaction = self.server.on_request(&request, snapshot).unwrap();
         if let Some(verdict) = reaction.verdict {
-            assert_eq!(matches!(verdict, Verdict::Rejected(..)), request.error_detail.is_some());
+            assert_eq!(verdict.refusal.is_some(), request.error_detail.is_some());
         }
         self.take(reaction.responses);
     }
@@ -422,7 +422,7 @@ impl DeltaModel {
             self.ledger.insert((kind, name.clone()), Some(version.parse().unwrap()));
         }
         let reaction = self.server.on_request(&request, snapshot).unwrap();
-        let is_refused = matches!(reaction.verdict, Some(Verdict::Rejected(..)));
+        let is_refused = reaction.verdict.is_some_and(|verdict| verdict.refusal.is_some());
         assert_eq!(is_refused, request.error_detail.is_some(), "every reply counts");
         self.take(reaction.responses);
     }

@@ -22,13 +22,11 @@ pub struct Publish {
     pub xds_cluster: String,
     /// The module of the filter, as Envoys find it.
     pub module: PathBuf,
-    /// The id of the store.
-    pub store: u64,
 }
 
 impl Publish {
-    /// The resources of a state. Those that `previous` has in the same version are not made again.
-    pub fn snapshot(&self, state: &State, previous: Option<&Snapshot>) -> Snapshot {
+    /// The resources of a state. Those that `previous` has in the same version are not made again. `store` is the id of the store.
+    pub fn snapshot(&self, store: u64, state: &State, previous: Option<&Snapshot>) -> Snapshot {
         let known = |kind, name: &str, revision| {
             let resource = previous?.get(kind, name)?;
             (resource.revision == revision).then_some(resource)
@@ -62,12 +60,12 @@ impl Publish {
             (Kind::Runtime, runtime),
             (Kind::Extension, extensions),
         ];
-        Snapshot::new(kinds.into(), empty_layer).of_origin(self.origin())
+        Snapshot::new(kinds.into(), empty_layer).of_origin(self.origin(store))
     }
 
     /// A hash of all that decides about a resource beside the commit: an Envoy with the same version has the same content.
-    fn origin(&self) -> u32 {
-        let text = format!("{self:?}{}", env!("CARGO_PKG_VERSION"));
+    fn origin(&self, store: u64) -> u32 {
+        let text = format!("{self:?}{store}{}", env!("CARGO_PKG_VERSION"));
         let hash = fnv1a_64(text.as_bytes());
         (hash ^ (hash >> 32)) as u32
     }

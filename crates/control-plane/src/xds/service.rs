@@ -140,8 +140,8 @@ trait Machine: Send + 'static {
 
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Vec<Sent<Self::Response>>;
 
-    /// The node of a request, and the version of this kind that the client has.
-    fn parts(request: &Self::Request) -> (Option<&Node>, &str, &str);
+    /// The node that a request names.
+    fn node(request: &Self::Request) -> Option<&Node>;
 }
 
 impl Machine for Sotw {
@@ -160,8 +160,8 @@ impl Machine for Sotw {
         Self::on_snapshot(self, snapshot)
     }
 
-    fn parts(request: &DiscoveryRequest) -> (Option<&Node>, &str, &str) {
-        (request.node.as_ref(), &request.type_url, &request.version_info)
+    fn node(request: &DiscoveryRequest) -> Option<&Node> {
+        request.node.as_ref()
     }
 }
 
@@ -181,8 +181,8 @@ impl Machine for Delta {
         Self::on_snapshot(self, snapshot)
     }
 
-    fn parts(request: &DeltaDiscoveryRequest) -> (Option<&Node>, &str, &str) {
-        (request.node.as_ref(), &request.type_url, "")
+    fn node(request: &DeltaDiscoveryRequest) -> Option<&Node> {
+        request.node.as_ref()
     }
 }
 
@@ -277,27 +277,25 @@ impl<M: Machine> Stream<M> {
 
     async fn on_request(&mut self, request: &M::Request, snapshot: &Snapshot, out: &Out<M>) -> Option<()> {
         let nodes = Arc::clone(&self.server.nodes);
-        let (node, type_url, version) = M::parts(request);
-        if let Some(node) = node {
+        if let Some(node) = M::node(request) {
             nodes.name(self.number, &node.id, &node.cluster);
         }
-        if let (Some(kind), false) = (Kind::of_type_url(type_url), version.is_empty()) {
-            nodes.has(self.number, kind, version);
-        }
-        let Reaction { responses, verdict } = match self.machine.on_request(request, snapshot) {
+        let Reaction { responses, verdict, known } = match self.machine.on_request(request, snapshot) {
             Ok(reaction) => reaction,
             Err(Violation(problem)) => {
                 let _ = out.send(Err(Status::invalid_argument(problem))).await;
                 return None;
             }
         };
+        if let Some((kind, version)) = known {
+            nodes.has(self.number, kind, &version);
+        }
         if let Some(verdict) = verdict {
-            if let Verdict::Rejected(kind, reason) = &verdict {
-                tracing::warn!(kind = kind.name(), reason, "an Envoy refused an update");
+            if let Verdict { kind, version, refusal: Some(reason), .. } = &verdict {
+                tracing::warn!(kind = kind.name(), version, reason, "an Envoy refused an update");
             }
             nodes.judged(self.number, &verdict);
-            let (Verdict::Accepted(kind) | Verdict::Rejected(kind, _)) = &verdict;
-            let due = self.due.get(kind).copied().unwrap_or(snapshot.at);
+            let due = self.due.get(&verdict.kind).copied().unwrap_or(snapshot.at);
             self.server.metrics.judged(&verdict, due);
         }
         self.send(responses, Instant::now(), out).await

@@ -65,6 +65,12 @@ impl Resource {
     }
 }
 
+/// The commit that a version begins with; 0 if it begins with none.
+pub fn commit_of(version: &str) -> u64 {
+    let digits = version.bytes().take_while(u8::is_ascii_digit).count();
+    version.get(..digits).and_then(|digits| digits.parse().ok()).unwrap_or_default()
+}
+
 /// All resources at one time. It never changes.
 #[derive(Clone, Debug)]
 pub struct Snapshot {

@@ -10,7 +10,8 @@ use pinroute_core::hash::fnv1a_64;
 
 use super::snapshot::{Resource, Snapshot, Transport};
 use super::subscription::{Subscription, WILDCARD};
-use super::{Kind, Reaction, Sent, Violation, kind_of, verdict};
+use super::verdict::Verdicts;
+use super::{Kind, Reaction, Sent, Violation, kind_of};
 
 /// A stream.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ struct State {
     nonce: String,
     /// What the client was sent, whether it accepted it or not: what it refused is not sent again.
     sent: BTreeMap<String, Resource>,
+    verdicts: Verdicts,
 }
 
 impl State {
@@ -44,6 +46,7 @@ impl State {
         // A client that names it again later wants it again.
         let subscription = &self.subscription;
         self.sent.retain(|name, _| subscription.includes(name));
+        self.verdicts.retain(|name| subscription.includes(name));
         is_more
     }
 
@@ -88,12 +91,14 @@ impl Sotw {
         let Some(kind) = kind_of(self.service, &request.type_url)? else { return Ok(Reaction::default()) };
         let is_first = !self.kinds.contains_key(&kind);
         let state = self.kinds.entry(kind).or_default();
+        let verdict = state.verdicts.judge(kind, &request.response_nonce, request.error_detail.as_ref());
         let is_reply = !request.response_nonce.is_empty() && !state.nonce.is_empty();
         if is_reply && request.response_nonce != state.nonce {
-            // It is about an older response: the one about the last response is still to come.
-            return Ok(Reaction::default());
+            // Its names are older than the last response: the request about that one is still to come.
+            return Ok(Reaction { verdict, ..Reaction::default() });
         }
-        let verdict = is_reply.then(|| verdict(kind, request.error_detail.as_ref()));
+        let known =
+            (is_first && !request.version_info.is_empty()).then(|| (kind, request.version_info.clone()));
         let is_more = state.subscribe(kind, &request.resource_names);
         let mut responses = Vec::new();
         if is_first || is_more {
@@ -108,7 +113,7 @@ impl Sotw {
                 responses.extend(self.respond(kind, resources, version, is_awaited));
             }
         }
-        Ok(Reaction { responses, verdict })
+        Ok(Reaction { responses, verdict, known })
     }
 
     /// The resources have changed.
@@ -158,9 +163,11 @@ impl Sotw {
             return None;
         }
         let wanted = resources.iter().filter(|(name, resource)| is_full || is_new(name, resource));
-        let messages = wanted.map(|(_, resource)| resource.message(kind, transport)).collect();
+        let (names, messages) =
+            wanted.map(|(name, resource)| (name.clone(), resource.message(kind, transport))).unzip();
         self.last_nonce += 1;
         state.nonce = self.last_nonce.to_string();
+        state.verdicts.sent(&state.nonce, &version, names);
         state.sent = resources;
         let message = DiscoveryResponse {
             version_info: version.clone(),

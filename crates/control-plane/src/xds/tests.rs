@@ -32,6 +32,15 @@ fn shown(resources: impl Iterator<Item = Vec<u8>>) -> String {
     texts.join(" ")
 }
 
+fn accepted(kind: Kind, version: &str) -> Verdict {
+    Verdict { kind, version: version.to_owned(), refusal: None, is_clear: true }
+}
+
+fn refused(kind: Kind, version: &str) -> Verdict {
+    let refusal = Some("no good".to_owned());
+    Verdict { kind, version: version.to_owned(), refusal, is_clear: false }
+}
+
 /// A client of a state-of-the-world stream.
 struct Client {
     stream: Sotw,
@@ -69,7 +78,7 @@ impl Client {
     fn ack(&mut self, version: &str, snapshot: &Snapshot) -> Vec<String> {
         self.version = version.to_owned();
         let (responses, verdict) = self.request(snapshot, None);
-        assert_eq!(verdict, Some(Verdict::Accepted(self.kind)));
+        assert_eq!(verdict, Some(accepted(self.kind, version)));
         responses
     }
 
@@ -121,10 +130,11 @@ fn sotw_stale_nonces_are_ignored() {
     let (new, two) = (client.nonce.clone(), snapshot(&[(E, "a", 2), (E, "b", 2)], &[]));
     client.nonce = old;
     client.names = vec!["a".into(), "b".into()];
-    assert_eq!(client.request(&two, Some("no")), (vec![], None), "it is about the response before");
+    let (responses, verdict) = client.request(&two, Some("no good"));
+    assert_eq!((responses, verdict), (vec![], Some(refused(E, "1"))), "the names of the last request count");
     client.nonce = new;
     let (responses, verdict) = client.request(&two, None);
-    assert_eq!(verdict, Some(Verdict::Accepted(E)));
+    assert_eq!(verdict, Some(accepted(E, "2")));
     assert_eq!(responses.len(), 1);
     assert!(responses[0].starts_with("2-") && responses[0].ends_with(": b@2"), "{responses:?}");
 }
@@ -149,10 +159,25 @@ fn sotw_what_is_refused_is_not_sent_again_before_it_changes() {
     let mut client = Client::new(Some(R), R);
     client.names(&["runtime"], &bad);
     let (responses, verdict) = client.request(&bad, Some("no good"));
-    assert_eq!((responses, verdict), (vec![], Some(Verdict::Rejected(R, "no good".to_owned()))));
+    assert_eq!((responses, verdict), (vec![], Some(refused(R, "4"))));
+    assert_eq!(client.request(&bad, None), (vec![], None), "it has been judged");
     assert_eq!(client.pushed(&bad), [""; 0], "no loop");
     assert_eq!(client.pushed(&snapshot(&[(R, "runtime", 4), (E, "a", 5)], &[])), [""; 0]);
     assert_eq!(client.pushed(&snapshot(&[(R, "runtime", 6)], &[])), ["6: runtime@6"]);
+}
+
+#[test]
+fn sotw_what_is_refused_stays_refused_while_others_are_accepted() {
+    let mut client = Client::new(Some(E), E);
+    client.names(&["a"], &snapshot(&[(E, "a", 1)], &[]));
+    assert_eq!(client.request(&snapshot(&[], &[]), Some("no good")).1, Some(refused(E, "1")));
+    let two = snapshot(&[(E, "a", 1), (E, "b", 2)], &[]);
+    client.names(&["a", "b"], &two);
+    let (_, verdict) = client.request(&two, None);
+    assert!(!verdict.unwrap().is_clear, "a is still refused");
+    client.pushed(&snapshot(&[(E, "a", 3), (E, "b", 2)], &[]));
+    let (_, verdict) = client.request(&two, None);
+    assert!(verdict.unwrap().is_clear);
 }
 
 #[test]
@@ -345,7 +370,11 @@ fn delta_a_name_that_is_given_up_is_told_again_if_the_wildcard_includes_it() {
 #[test]
 fn delta_initial_versions_are_honoured() {
     let all = snapshot(&[(E, "a", 1), (E, "b", 2), (C, "x", 4), (C, "y", 5)], &[]);
-    assert_eq!(ask(&mut Delta::new(Some(E)), E, "+a +b a=1 b=2", &all), [""; 0], "it has everything");
+    let everything = delta_request(E, "+a +b a=1 b=2");
+    let reaction = Delta::new(Some(E)).on_request(&everything, &all).unwrap();
+    assert_eq!((reaction.responses, reaction.known), (vec![], Some((E, "2".to_owned()))));
+    let reaction = Delta::new(Some(C)).on_request(&delta_request(C, "x=4 y=3"), &all).unwrap();
+    assert_eq!(reaction.known, Some((C, "4".to_owned())), "y is sent");
     assert_eq!(ask(&mut Delta::new(Some(E)), E, "+a +b a=1 b=1", &all), ["b@2"]);
     assert_eq!(ask(&mut Delta::new(Some(C)), C, "x=4 y=5", &all), [""; 0]);
     assert_eq!(ask(&mut Delta::new(Some(C)), C, "x=4 gone=3", &all), ["y@5", "-gone"]);
@@ -398,7 +427,7 @@ fn delta_what_is_refused_is_not_sent_again_before_it_changes() {
         ..delta_request(R, "")
     };
     let reaction = stream.on_request(&nack, &bad).unwrap();
-    assert_eq!(reaction.verdict, Some(Verdict::Rejected(R, "no good".to_owned())));
+    assert_eq!(reaction.verdict, Some(refused(R, "4")));
     assert_eq!(reaction.responses, []);
     assert_eq!(stream.on_request(&nack, &bad).unwrap().verdict, None, "it was about one response");
     assert_eq!(delta_shown(&stream.on_snapshot(&bad)), [""; 0], "no loop");
@@ -416,10 +445,10 @@ fn delta_every_response_has_its_verdict_in_whatever_order() {
             .responses,
     );
     let second = nonce(stream.on_snapshot(&snapshot(&[(R, "runtime", 2)], &[])));
-    for nonce in [second, first] {
+    for (nonce, version) in [(second, "2"), (first, "1")] {
         let ack = DeltaDiscoveryRequest { response_nonce: nonce, ..delta_request(R, "") };
         let reaction = stream.on_request(&ack, &snapshot(&[(R, "runtime", 2)], &[])).unwrap();
-        assert_eq!(reaction.verdict, Some(Verdict::Accepted(R)));
+        assert_eq!(reaction.verdict, Some(accepted(R, version)));
     }
 }
 
