@@ -80,8 +80,11 @@ impl Context for Root {
         action.into_iter().for_each(live::carry_out);
     }
 
-    fn on_grpc_stream_initial_metadata(&mut self, token: u32, _count: u32) {
-        live::with(|live| live.on_accepted(token));
+    fn on_grpc_stream_initial_metadata(&mut self, token: u32, count: u32) {
+        // Envoy reports a stream that it could not open too, without any header.
+        if count > 0 {
+            live::with(|live| live.on_accepted(token));
+        }
     }
 
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {

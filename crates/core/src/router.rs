@@ -205,6 +205,11 @@ impl Router {
         self.response_headers || self.verify.is_some() || drops
     }
 
+    /// Whether responses of a wrong host are refused.
+    pub fn verifies(&self) -> bool {
+        self.verify.is_some()
+    }
+
     /// Whether decisions depend on the time.
     pub fn uses_clock(&self) -> bool {
         self.cache_config().is_some()

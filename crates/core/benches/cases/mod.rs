@@ -162,7 +162,7 @@ fn endpoints() -> Snapshot {
     let reported: Vec<Reported> = (0..1_000).map(endpoint).collect();
     let last = Snapshot::default();
     let mut compiler = Compiler::new("fleet", &last);
-    compiler.add_endpoints(black_box(&reported));
+    compiler.add_endpoints(black_box(&reported)).unwrap();
     compiler.finish(1).snapshot
 }
 

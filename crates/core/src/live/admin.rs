@@ -146,7 +146,7 @@ impl Query {
             }
             Self::Endpoints { cluster } => {
                 let mut compiler = Compiler::new(cluster, last);
-                compiler.add_endpoints(&clusters::endpoints(body, cluster)?);
+                compiler.add_endpoints(&clusters::endpoints(body, cluster)?).ok()?;
                 Some(compiler.finish(version))
             }
         }

@@ -33,11 +33,6 @@ impl Backoff {
         now >= self.next
     }
 
-    /// The number of attempts since the last connection that lasted.
-    pub fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
     /// An attempt is made: the next one has to wait. Up to half of the wait is taken off at random, so that many
     /// proxies do not come back at once.
     pub fn attempt(&mut self, now: Time) {
@@ -75,7 +70,7 @@ mod tests {
             assert!(!backoff.is_due(earliest), "{longest}");
             assert!(backoff.is_due(now + Duration::from_millis(longest)), "{longest}");
         }
-        assert_eq!(backoff.attempts(), 7);
+        assert_eq!(backoff.attempts, 7);
         backoff.end(now + Duration::from_secs(9));
         assert!(!backoff.is_due(now + Duration::from_secs(11)), "the connection did not last");
         let later = now + Duration::from_secs(60);

@@ -29,13 +29,13 @@ struct Host<'b> {
     hostname: Cow<'b, str>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, PartialEq)]
 struct Address<'b> {
     #[serde(borrow)]
     socket_address: Option<SocketAddress<'b>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 struct SocketAddress<'b> {
     #[serde(borrow, default)]
     address: Cow<'b, str>,
@@ -67,7 +67,19 @@ impl Health<'_> {
 pub fn endpoints(body: &[u8], cluster: &str) -> Option<Vec<Reported>> {
     let body: Body<'_> = serde_json::from_slice(body).ok()?;
     let found = body.cluster_statuses.into_iter().find(|found| found.name == cluster)?;
+    // An address that a host has left may be another's by now, whose responses keep it in the list.
+    let is_left = |host: &Host<'_>| {
+        let is_same = |other: &Host<'_>| {
+            other.address == host.address || (!host.hostname.is_empty() && other.hostname == host.hostname)
+        };
+        let mut others = found.host_statuses.iter();
+        host.health_status.pending_dynamic_removal
+            && others.any(|other| !other.health_status.pending_dynamic_removal && is_same(other))
+    };
     let reported = |host: &Host<'_>| {
+        if is_left(host) {
+            return None;
+        }
         let socket = host.address.socket_address.as_ref()?;
         let hostname = Some(host.hostname.to_string()).filter(|name| !name.is_empty());
         let identity = hostname.map(Identity::Hostname);
@@ -111,6 +123,39 @@ mod tests {
                 && endpoints(b"{}", "a").is_none()
                 && endpoints(b"[", "a").is_none()
         );
+    }
+
+    #[test]
+    fn an_address_that_a_host_has_left_is_dropped_when_it_has_another_or_another_has_it() {
+        let host = |ip: &str, name: &str, pending: bool| {
+            format!(
+                r#"{{"address":{{"socket_address":{{"address":"{ip}","port_value":80}}}},"hostname":"{name}",
+                    "health_status":{{"pending_dynamic_removal":{pending}}}}}"#
+            )
+        };
+        let listed = |hosts: &[String]| {
+            let hosts = hosts.join(",");
+            let body = format!(r#"{{"cluster_statuses":[{{"name":"a","host_statuses":[{hosts}]}}]}}"#);
+            let found = endpoints(body.as_bytes(), "a").unwrap();
+            found.iter().map(|one| (one.address.ip().to_string(), one.is_healthy)).collect::<Vec<_>>()
+        };
+        let both =
+            |list: &[(&str, bool)]| list.iter().map(|(ip, is)| ((*ip).to_owned(), *is)).collect::<Vec<_>>();
+        // They have swapped their addresses.
+        let swapped = [
+            host("10.0.0.1", "b", false),
+            host("10.0.0.1", "a", true),
+            host("10.0.0.2", "a", false),
+            host("10.0.0.2", "b", true),
+        ];
+        assert_eq!(listed(&swapped), both(&[("10.0.0.1", true), ("10.0.0.2", true)]));
+        let taken = [host("10.0.0.1", "b", false), host("10.0.0.1", "a", true)];
+        assert_eq!(listed(&taken), both(&[("10.0.0.1", true)]));
+        let moved = [host("10.0.0.1", "a", true), host("10.0.0.2", "a", false)];
+        assert_eq!(listed(&moved), both(&[("10.0.0.2", true)]));
+        // Nobody has taken its place.
+        let left = [host("10.0.0.1", "a", true), host("10.0.0.2", "b", false), host("10.0.0.3", "", true)];
+        assert_eq!(listed(&left), both(&[("10.0.0.1", false), ("10.0.0.2", true), ("10.0.0.3", false)]));
     }
 
     proptest! {

@@ -4,6 +4,7 @@ use super::endpoints::{Endpoints, Reported};
 use super::snapshot::{Builder, Snapshot};
 use super::value::{Number, Scalar, Skipped};
 use crate::hash::fingerprint;
+use crate::shard::MAX_HOSTS;
 use std::sync::Arc;
 
 /// The result of compiling an update.
@@ -95,12 +96,17 @@ impl<'a> Compiler<'a> {
         count.is_some()
     }
 
-    /// Adds the endpoints of a cluster, and their number. Without any, the last ones are kept.
-    pub fn add_endpoints(&mut self, reported: &[Reported]) {
-        let endpoints = Endpoints::new(reported).map(Arc::new);
-        let count = endpoints.as_ref().map_or(0, |endpoints| endpoints.count());
-        self.add(&format!("{}.total_hosts", self.prefix), Scalar::Number(f64::from(count)));
-        self.builder.endpoints = endpoints.or_else(|| self.last.endpoints().cloned());
+    /// Adds the endpoints of a cluster, and their number.
+    ///
+    /// # Errors
+    /// There are none, or too many.
+    pub fn add_endpoints(&mut self, reported: &[Reported]) -> Result<(), String> {
+        let refused =
+            || format!("{} endpoints at IP addresses; must be 1 to {MAX_HOSTS} hosts", reported.len());
+        let endpoints = Endpoints::new(reported).ok_or_else(refused)?;
+        self.add(&format!("{}.total_hosts", self.prefix), Scalar::Number(f64::from(endpoints.count())));
+        self.builder.endpoints = Some(Arc::new(endpoints));
+        Ok(())
     }
 
     /// The snapshot of this version.

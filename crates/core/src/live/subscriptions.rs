@@ -181,6 +181,10 @@ impl Subscriptions {
             gauge,
             name,
         };
+        // Envoy does not check a compare-and-set on an absent key.
+        if vm.shared(&fresh.version_key()).is_none() {
+            vm.set_shared(&fresh.version_key(), &Snapshot::default().version().to_le_bytes(), None);
+        }
         // What another VM, or a VM before this one, has published counts from the first request on.
         fresh.follow(vm);
         self.list.push(fresh);
@@ -244,15 +248,23 @@ impl Subscriptions {
     pub fn on_message(&mut self, token: u32, message: &[u8], vm: &impl Vm) -> Option<Action> {
         let known = self.list.iter_mut().find(|known| known.has_stream(token))?;
         // Another VM may have held the lease meanwhile.
-        let published = known.follow(vm);
+        let claim = known.claim(vm);
         let version = known.snapshot.version() + 1;
         let Source::Xds(xds) = &mut known.source else { return None };
         let update = xds.on_message(token, message, version, &known.snapshot, vm.node());
         match update.outcome {
             Ok(None) => {}
             Ok(Some(compiled)) => {
-                known.publish(compiled, published, &mut self.recorder, vm);
-                self.recorder.count(known.kind.updates());
+                let publication = known.publish(compiled, claim, &mut self.recorder, vm);
+                if publication == Publication::Lost {
+                    if let Source::Xds(xds) = &mut known.source {
+                        xds.ask_again();
+                    }
+                    return Some(update.reply);
+                }
+                if publication == Publication::New || known.kind == Kind::Runtime {
+                    self.recorder.count(known.kind.updates());
+                }
                 if known.kind == Kind::Runtime {
                     // The control plane's begin with the number of a commit.
                     let number = update.version.split('-').next().and_then(|number| number.parse().ok());
@@ -301,7 +313,7 @@ impl Subscriptions {
     /// A call of these subscriptions has ended; without a body if it failed.
     pub fn on_response(&mut self, token: u32, body: Option<&[u8]>, vm: &impl Vm) {
         let Some(known) = self.list.iter_mut().find(|known| known.has_call(token)) else { return };
-        let published = known.follow(vm);
+        let claim = known.claim(vm);
         let version = known.snapshot.version() + 1;
         let Source::Admin(admin) = &mut known.source else { return };
         let response = admin.on_response(body, version, &known.snapshot);
@@ -310,7 +322,7 @@ impl Subscriptions {
         }
         match response {
             Ok(Some(compiled)) => {
-                let is_new = known.publish(compiled, published, &mut self.recorder, vm);
+                let is_new = known.publish(compiled, claim, &mut self.recorder, vm) == Publication::New;
                 if is_new && known.kind != Kind::Count {
                     self.recorder.count(known.kind.updates());
                 }
@@ -346,6 +358,25 @@ impl Subscriptions {
     }
 }
 
+/// What a VM may publish.
+struct Claim {
+    /// Whether it held the lease.
+    is_holder: bool,
+    /// What the published version has to be still.
+    published: Option<u32>,
+}
+
+/// What came of an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Publication {
+    /// All VMs have new values.
+    New,
+    /// The values are the last ones.
+    Same,
+    /// This VM had lost the lease, or another VM has published meanwhile.
+    Lost,
+}
+
 impl Subscription {
     fn stop(&mut self) -> Option<Action> {
         match &mut self.source {
@@ -379,27 +410,33 @@ impl Subscription {
         cas
     }
 
-    /// Shares new values with all VMs, unless they are the last ones, or this VM has lost the lease or was
-    /// overtaken by its next holder. Returns whether it shared them.
+    /// To be asked before an update is compiled: that may take longer than the lease lasts, and then another VM takes the
+    /// lease. So it counts who had it before.
+    fn claim(&mut self, vm: &impl Vm) -> Claim {
+        Claim { is_holder: self.lease.is_own(vm), published: self.follow(vm) }
+    }
+
+    /// Shares new values with all VMs, unless they are the last ones.
     fn publish(
         &mut self,
         compiled: Compiled,
-        published: Option<u32>,
+        claim: Claim,
         recorder: &mut Recorder,
         vm: &impl Vm,
-    ) -> bool {
+    ) -> Publication {
         self.report(compiled.skipped, recorder);
         let snapshot = compiled.snapshot;
-        if snapshot.has_same_values(&self.snapshot) || !self.lease.is_own(vm) {
-            return false;
+        if snapshot.has_same_values(&self.snapshot) {
+            return Publication::Same;
         }
         // The version is claimed first: of two VMs, one gets it. A VM that sees it before the values looks again.
-        if !vm.set_shared(&self.version_key(), &snapshot.version().to_le_bytes(), published) {
-            return false;
+        let version = snapshot.version().to_le_bytes();
+        if !claim.is_holder || !vm.set_shared(&self.version_key(), &version, claim.published) {
+            return Publication::Lost;
         }
         vm.set_shared(&self.values_key(), snapshot.bytes(), None);
         self.snapshot = Arc::new(snapshot);
-        true
+        Publication::New
     }
 
     /// Logs and counts unusable entries, each of them once.

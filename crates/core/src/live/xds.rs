@@ -29,6 +29,10 @@ pub struct Xds {
     /// The version in use, which outlives the stream.
     accepted: String,
     stream: Option<u32>,
+    /// Whether a new stream has to take the place of this one.
+    asks_again: bool,
+    /// Whether the log has the present outage.
+    is_reported: bool,
     backoff: Backoff,
 }
 
@@ -89,6 +93,8 @@ impl Xds {
             wanted,
             accepted: String::new(),
             stream: None,
+            asks_again: false,
+            is_reported: false,
             backoff: Backoff::new(random),
         }
     }
@@ -100,6 +106,11 @@ impl Xds {
 
     /// This VM holds the lease: opens a stream if there is none and one is due.
     pub fn drive(&mut self, id: SubscriptionId, now: Time, node: impl FnOnce() -> Node) -> Option<Action> {
+        if std::mem::take(&mut self.asks_again)
+            && let Some(cancel) = self.stop()
+        {
+            return Some(cancel);
+        }
         if self.stream.is_some() || !self.backoff.is_due(now) {
             return None;
         }
@@ -148,15 +159,24 @@ impl Xds {
         Update { reply, outcome, version: response.version_info }
     }
 
+    /// The last update was lost after it was acknowledged: the next stream begins as if there had been none.
+    pub fn ask_again(&mut self) {
+        self.accepted.clear();
+        // The stream ends with the next tick: this may be called while Envoy delivers a message on it.
+        self.asks_again = true;
+    }
+
     /// The server accepted the stream.
     pub fn on_accepted(&mut self) {
         log::info!("pinroute: connected to the {} server in the cluster `{}`", self.wanted, self.cluster);
+        self.is_reported = false;
     }
 
     /// The stream ended. The next one is opened by [`Self::drive`].
     pub fn on_closed(&mut self, status: u32, now: Time) {
         self.stream = None;
-        if self.backoff.attempts() <= 1 {
+        // Once for each outage.
+        if !std::mem::replace(&mut self.is_reported, true) {
             log::warn!(
                 "pinroute: the {} stream to the cluster `{}` ended with gRPC status {status}; \
                  the last values stay in use",

@@ -2,6 +2,7 @@
 
 use super::response::Headers;
 use crate::config::unique::Name;
+use crate::target::MAX_LIST;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
@@ -58,9 +59,6 @@ pub struct Found<'b> {
     /// Request headers.
     pub headers: Vec<(Arc<str>, String)>,
 }
-
-/// The most addresses in a list: Envoy limits the size of a request's headers.
-const MAX_LIST: usize = 64;
 
 /// A scalar in a response, or a list of texts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use crate::hash::Digest;
 use crate::key::Key;
 use crate::live::endpoints::Endpoints;
 use crate::lru::Lru;
-use crate::target::{Host, Refused, TargetRules};
+use crate::target::{Host, MAX_LIST, Refused, TargetRules};
 use std::sync::Arc;
 
 /// How many bytes the targets of hosts may take.
@@ -119,7 +119,7 @@ impl HostTable {
             .flat_map(|host| host.addresses.iter().map(|address| (host.name.as_str(), address)));
         let healthy = all.clone().filter(|(_, address)| address.is_healthy);
         let unhealthy = all.filter(|(_, address)| !address.is_healthy);
-        let mut ordered = healthy.chain(unhealthy);
+        let mut ordered = healthy.chain(unhealthy).take(MAX_LIST);
         let Some((name, first)) = ordered.clone().next() else { return Err(Refused::ShardDown) };
         if !first.is_healthy && down == ShardDown::Reject {
             return Err(Refused::ShardDown);

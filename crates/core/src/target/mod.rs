@@ -11,6 +11,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+/// The most addresses in a list: Envoy and servers limit the size of a request's headers.
+pub const MAX_LIST: usize = 64;
+
 /// A host with all that a request needs to get there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Host {

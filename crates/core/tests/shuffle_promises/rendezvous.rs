@@ -3,7 +3,7 @@
 
 use pinroute_core::shard::Algorithm;
 
-use crate::checks::{covered, load, one_host_more, overlap, pairs_overlap, uniform};
+use crate::checks::{all_sets, covered, load, one_host_more, overlap, pairs_overlap, uniform};
 use crate::families::FAMILIES;
 use crate::{assigner, holds, theory};
 
@@ -65,6 +65,21 @@ fn promise_2_the_published_values() {
     assert!((theory::cover(8, 2, 1) - 1.0 / 28.0).abs() < 1e-15);
     assert!((theory::cover(20, 4, 1) - 1.0 / 4845.0).abs() < 1e-15);
     assert_eq!(theory::cover(8, 2, 0), 0.0);
+}
+
+#[test]
+fn promise_2_bad_customers_hold_a_share_of_each_shard() {
+    let sets = all_sets(8, 2);
+    for bad in 1..=3 {
+        // All ways to choose the shards of the bad customers, beside one shard: each other is as good.
+        let mine = sets[0];
+        let unions = (0..bad).fold(vec![0], |unions, _| {
+            unions.iter().flat_map(|union| sets.iter().map(move |set| union | set)).collect()
+        });
+        let held: u32 = unions.iter().map(|union| (mine & union).count_ones()).sum();
+        let mean = f64::from(held) / unions.len() as f64 / 2.0;
+        assert!((theory::held(8, 2, bad) - mean).abs() < 1e-12, "{bad}: {mean}");
+    }
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use super::super::value::Number;
 use super::super::vm::fake::FakeProcess;
 use super::*;
-use crate::protobuf::{DiscoveryResponse, Runtime};
+use crate::live::vm::Node;
+use crate::protobuf::{DiscoveryRequest, DiscoveryResponse, Runtime};
 use prost::Message;
 use prost_types::value::Kind;
 use prost_types::{Any, Struct, Value};
+use std::cell::RefCell;
 use std::time::Duration;
 
 const PLUGIN: u32 = 1;
@@ -156,6 +158,70 @@ fn a_stalled_leader_does_not_overwrite_its_successor() {
     assert_eq!(third.tick(0), None);
     let action = old.tick(1_200);
     assert_eq!(action, Some(Action::Cancel { token: 7 }), "and ends its stream");
+}
+
+/// An update may take longer to compile than the lease lasts.
+#[test]
+fn an_update_counts_although_the_lease_went_to_another_vm_meanwhile() {
+    let process = FakeProcess::default();
+    let (mut slow, next) = a_holder_and_the_next(&process);
+    // The node is asked for while an update is handled.
+    let meanwhile = Meanwhile(&process, || {
+        next.borrow_mut().open(1_100, 8);
+    });
+    slow.subscriptions.on_message(7, &response("1", 10.0), &meanwhile);
+    assert_eq!(
+        (slow.total_hosts(), OneVm::new(&process, 3, &rtds_config()).total_hosts()),
+        (Some(10), Some(10))
+    );
+}
+
+/// Of two VMs that compile an update at the same time, one loses it. It must not tell the server that it has it.
+#[test]
+fn an_update_that_a_vm_could_not_share_is_asked_for_again() {
+    let process = FakeProcess::default();
+    let (mut slow, next) = a_holder_and_the_next(&process);
+    let meanwhile = Meanwhile(&process, || {
+        let mut next = next.borrow_mut();
+        next.open(1_100, 8);
+        next.message(8, "1", 10.0);
+    });
+    slow.subscriptions.on_message(7, &response("2", 20.0), &meanwhile);
+    assert_eq!(slow.total_hosts(), None);
+    assert_eq!(slow.tick(1_200), Some(Action::Cancel { token: 7 }));
+    assert_eq!(slow.total_hosts(), Some(10), "the other VM was faster");
+    let first = (2..9).find_map(|second| slow.tick(second * 1_000));
+    let Some(Action::OpenStream { first, .. }) = first else { panic!("{first:?}") };
+    assert_eq!(DiscoveryRequest::decode(first.as_slice()).unwrap().version_info, "");
+    slow.subscriptions.on_started(slow.id, Some(9));
+    slow.message(9, "2", 20.0);
+    assert_eq!(slow.total_hosts(), Some(20));
+}
+
+/// A VM with the lease and the stream 7, and one that has seen the lease.
+fn a_holder_and_the_next(process: &FakeProcess) -> (OneVm<'_>, RefCell<OneVm<'_>>) {
+    let [mut holder, mut next] = [1, 2].map(|seed| OneVm::new(process, seed, &rtds_config()));
+    holder.open(0, 7);
+    next.tick(0);
+    (holder, RefCell::new(next))
+}
+
+/// Lets something happen while an update is handled.
+struct Meanwhile<'p, F>(&'p FakeProcess, F);
+
+impl<F: Fn()> Vm for Meanwhile<'_, F> {
+    fn node(&self) -> Node {
+        (self.1)();
+        self.0.node()
+    }
+
+    fn shared(&self, key: &str) -> Option<(Vec<u8>, Option<u32>)> {
+        self.0.shared(key)
+    }
+
+    fn set_shared(&self, key: &str, value: &[u8], cas: Option<u32>) -> bool {
+        self.0.set_shared(key, value, cas)
+    }
 }
 
 #[test]
