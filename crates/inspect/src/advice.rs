@@ -114,15 +114,23 @@ fn of_wiring(config: &Config, wiring: &Wiring) -> Vec<Advice> {
         all.extend(unknown_cluster("resolve.cluster", &resolve.cluster, wiring));
     }
     let read: Vec<&str> = wiring.routes.iter().filter_map(|route| route.cluster_header.as_deref()).collect();
+    let overrides: Vec<&str> = wiring.override_headers.iter().map(String::as_str).collect();
     for (path, target) in config.targets() {
-        if let TargetKind::Header { name: header, .. } = target
-            && !read.is_empty()
-            && !read.iter().any(|read| read.eq_ignore_ascii_case(header))
-        {
-            let message = format!("sets the header {header}, but the routes read {}", listed(&read));
+        let (header, who, read) = match target {
+            TargetKind::Header { name, .. } => (name, "routes", &read),
+            TargetKind::Endpoints(name) => (name, "clusters", &overrides),
+            TargetKind::Authority(_) | TargetKind::DynamicHost(_) => continue,
+        };
+        if !read.is_empty() && !read.iter().any(|read| read.eq_ignore_ascii_case(header)) {
+            let message = format!("sets the header {header}, but the {who} read {}", listed(read));
             all.push(Advice { path, message, line: None });
         }
     }
+    all.extend(wiring.fails_open.map(|line| Advice {
+        path: "failure_policy",
+        message: "FAIL_OPEN: while the VM is lost, requests go where the client's own headers say; use FAIL_RELOAD".to_owned(),
+        line: Some(line),
+    }));
     all
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::error::ReadError;
 use crate::node::Node;
-use crate::wiring::{Wiring, clusters};
+use crate::wiring::{Wiring, clusters, override_headers};
 
 /// The word that marks a filter as one of this project.
 const MARK: &str = "pinroute";
@@ -127,7 +127,8 @@ pub fn configurations(bytes: &[u8]) -> Result<Vec<Found>, ReadError> {
             }
         };
     }
-    let mut finder = Finder { clusters: clusters(&documents), ..Finder::default() };
+    let (clusters, override_headers) = (clusters(&documents), override_headers(&documents));
+    let mut finder = Finder { clusters, override_headers, ..Finder::default() };
     documents.iter().for_each(|document| finder.walk(document, None, None));
     if finder.found.is_empty() {
         return Err(ReadError::NoFilter);
@@ -176,11 +177,21 @@ fn holds_plugin(node: &Node) -> bool {
 struct Finder<'d> {
     found: Vec<Found>,
     /// For each plugin that was found, the namespace of its routes' configurations.
-    namespaces: Vec<Option<String>>,
+    namespaces: Vec<Option<Namespace>>,
     /// The clusters of the file.
     clusters: Option<Arc<BTreeSet<String>>>,
+    /// The headers by which they select endpoints.
+    override_headers: Arc<BTreeSet<String>>,
     /// The connection manager of the last plugin that was found.
     manager: Option<&'d Node>,
+}
+
+/// A namespace of metadata in which a plugin looks for configurations.
+#[derive(Clone, Debug)]
+struct Namespace {
+    name: String,
+    /// Whether the plugin is a dynamic module, to which Envoy shows less.
+    is_module: bool,
 }
 
 impl<'d> Finder<'d> {
@@ -216,6 +227,10 @@ impl<'d> Finder<'d> {
         let name = names.iter().find(|name| !name.is_empty()).copied().unwrap_or(MARK);
         let mut wiring = manager.map(|manager| Wiring::of(manager, filter)).unwrap_or_default();
         wiring.clusters = self.clusters.clone();
+        wiring.override_headers = Arc::clone(&self.override_headers);
+        let policy = plugin.get("failure_policy").filter(|policy| policy.text() == Some("FAIL_OPEN"));
+        let older = plugin.get("fail_open").filter(|open| open.is_true());
+        wiring.fails_open = policy.or(older).map(|node| node.line);
         if let Some(manager) = manager {
             // Once, if a connection manager has several of these filters.
             if !self.manager.replace(manager).is_some_and(|last| std::ptr::eq(last, manager)) {
@@ -232,7 +247,8 @@ impl<'d> Finder<'d> {
             content = Content::RouteText(bytes);
         }
         let kind = if is_of_route { "route's filter" } else { "filter" };
-        self.namespaces.push(namespace(&content));
+        let is_module = plugin.get("dynamic_module_config").is_some();
+        self.namespaces.push(namespace(&content).map(|name| Namespace { name, is_module }));
         self.found.push(Found {
             name: format!("{kind} {name}"),
             line: Some(configuration.unwrap_or(plugin).line),
@@ -245,7 +261,7 @@ impl<'d> Finder<'d> {
     }
 
     /// Adds the configurations in the metadata of virtual hosts and routes. `outer` names the one that this node is in.
-    fn walk_routes(&mut self, node: &Node, plugin: usize, namespace: &str, outer: Option<&str>) {
+    fn walk_routes(&mut self, node: &Node, plugin: usize, namespace: &Namespace, outer: Option<&str>) {
         for (list, kind) in [("virtual_hosts", "virtual host"), ("routes", "route")] {
             for element in node.get(list).map(Node::elements).unwrap_or_default() {
                 let name = match (element.text_at(&["name"]), outer) {
@@ -253,13 +269,13 @@ impl<'d> Finder<'d> {
                     ("", None) => format!("{kind} at line {}", element.line),
                     (name, _) => format!("{kind} {name}"),
                 };
-                if let Some(object) = element.at(&["metadata", "filter_metadata", namespace]) {
+                if let Some(object) = element.at(&["metadata", "filter_metadata", &namespace.name]) {
                     self.found.push(Found {
                         name: name.clone(),
                         line: Some(object.line),
                         wiring: Wiring { clusters: self.clusters.clone(), ..Wiring::default() },
                         plugin: Some(plugin),
-                        content: Content::Route(as_envoy_does(object)),
+                        content: namespace.content(list, object),
                         node: Some(object.clone()),
                         offset: 0,
                     });
@@ -283,6 +299,27 @@ impl<'d> Finder<'d> {
         for found in self.found.iter_mut().filter(|found| twice.contains(&found.name)) {
             found.name += &format!(" at line {}", found.line.unwrap_or_default());
         }
+    }
+}
+
+impl Namespace {
+    /// What Envoy shows the plugin of an object in the metadata of a member of this list.
+    fn content(&self, list: &str, object: &Node) -> Content {
+        let hidden = |problem: String, allowed| Content::Unknown(ConfigError::new("", problem, allowed));
+        let holds_more = |value: &Node| value.is_object() || !value.elements().is_empty();
+        if self.is_module && list == "virtual_hosts" {
+            let problem =
+                "in the metadata of a virtual host, which Envoy shows to no dynamic module".to_owned();
+            return hidden(
+                problem,
+                "the virtual host's `typed_per_filter_config`, or the metadata of its routes",
+            );
+        }
+        if self.is_module && object.members().iter().any(|member| holds_more(&member.value)) {
+            let problem = "an object in metadata, which Envoy shows to no dynamic module".to_owned();
+            return hidden(problem, "a single member `json` with the configuration as text");
+        }
+        Content::Route(as_envoy_does(object))
     }
 }
 

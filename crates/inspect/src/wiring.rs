@@ -12,6 +12,10 @@ pub struct Wiring {
     pub routes: Vec<Route>,
     /// The file's clusters; `None` if Envoy may have others.
     pub clusters: Option<Arc<BTreeSet<String>>>,
+    /// The headers by which clusters of the file select endpoints, in lower case.
+    pub override_headers: Arc<BTreeSet<String>>,
+    /// The line that lets requests pass while the filter's VM is lost.
+    pub fails_open: Option<u64>,
     /// Whether the file has all routes of the connection manager.
     pub has_routes: bool,
     /// Whether no route has metadata in the namespace that the configuration reads.
@@ -43,6 +47,20 @@ pub fn clusters(documents: &[Node]) -> Option<Arc<BTreeSet<String>>> {
     let names = lists.flat_map(Node::elements).map(|cluster| cluster.text_at(&["name"]).to_owned());
     let names: BTreeSet<String> = names.collect();
     (!is_dynamic && !names.is_empty()).then(|| Arc::new(names))
+}
+
+/// The headers by which the clusters in a file select endpoints.
+pub fn override_headers(documents: &[Node]) -> Arc<BTreeSet<String>> {
+    let mut headers = BTreeSet::new();
+    documents.iter().for_each(|document| add_override_headers(document, &mut headers));
+    Arc::new(headers)
+}
+
+fn add_override_headers(node: &Node, headers: &mut BTreeSet<String>) {
+    let sources = node.get("override_host_sources").map(Node::elements).unwrap_or_default();
+    headers.extend(sources.iter().map(|source| source.text_at(&["header"]).to_ascii_lowercase()));
+    node.elements().iter().for_each(|element| add_override_headers(element, headers));
+    node.members().iter().for_each(|member| add_override_headers(&member.value, headers));
 }
 
 impl Wiring {

@@ -127,6 +127,32 @@ fn the_configurations_of_routes_are_checked_too() {
     );
 }
 
+/// To a dynamic module, Envoy shows no metadata of virtual hosts, and no objects in that of routes.
+#[test]
+fn what_a_dynamic_module_would_never_see_is_a_mistake() {
+    let module = json!({ "dynamic_module_config": { "name": "pinroute_native" }, "filter_config": object(&json!({
+        "per_route": "ns",
+    }))});
+    let filters = json!([{ "name": "pinroute", "typed_config": module }]);
+    let config = json!({ "index": { "hosts": ["a:1"] } });
+    let metadata = |value: Value| json!({ "filter_metadata": { "ns": value } });
+    let as_text = json!({ "json": config.to_string() });
+    let hosts = json!([{
+        "name": "all",
+        "metadata": metadata(as_text.clone()),
+        "routes": [
+            { "name": "text", "metadata": metadata(as_text) },
+            { "name": "object", "metadata": metadata(config) },
+        ],
+    }]);
+    let of_host = "the configuration: in the metadata of a virtual host, which Envoy shows to no dynamic module; \
+        allowed: the virtual host's `typed_per_filter_config`, or the metadata of its routes";
+    let of_route = "the configuration: an object in metadata, which Envoy shows to no dynamic module; \
+        allowed: a single member `json` with the configuration as text";
+    let expected = [None, Some(of_host), None, Some(of_route)].map(|message| message.map(str::to_owned));
+    assert_eq!(messages(&envoy(&filters, &hosts)), expected);
+}
+
 #[test]
 fn yaml_gives_lines() {
     let yaml = "key: { header: x-id }\nshuffle_shard:\n  total_hosts: 8\n  shard_size: many\n";
@@ -363,6 +389,21 @@ fn names_are_compared_with_those_of_the_file() {
         ["filter pinroute: runtime.admin.cluster 19", "filter pinroute: membership.cluster 20"]
     );
     assert_eq!(warned(&wired("", shards, &header("x-shrad"), ""))[..1], ["filter pinroute: target 18"]);
+    let endpoints = "{ shuffle_shard: { hosts_from: hosts }, target: { endpoints: { header: X-Shard } },
+                                   membership: { cluster: hosts, eds: {} } }";
+    let selects = |name: &str| {
+        let policy = format!("{{ typed_config: {{ override_host_sources: [{{ header: {name} }}] }} }}");
+        let policies = format!("policies: [{{ typed_extension_config: {policy} }}]");
+        format!(
+            "  clusters: [{{ name: hosts, load_balancing_policy: {{ {policies} }} }}, {{ name: xds_cluster }}]\n"
+        )
+    };
+    let warned_with = |name| warned(&wired("", endpoints, "- {}", &selects(name)));
+    assert_eq!(warned_with("x-shard"), [""; 0]);
+    assert_eq!(warned_with("x-other"), ["filter pinroute: target 18"]);
+    let open = wired("", INDEX, "- {}", "")
+        .replace("vm_config:", "failure_policy: FAIL_OPEN\n                        vm_config:");
+    assert_eq!(warned(&open), ["filter pinroute: failure_policy 15"]);
     let two = format!("{}\n                        {}", header("x-shrad"), header("x-shard"));
     assert_eq!(warned(&wired("", shards, &two, "")), [""; 0]);
 }
