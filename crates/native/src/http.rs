@@ -1,6 +1,6 @@
 //! One request.
 
-use crate::abi::{Filter, Headers, NoCall, guard_request};
+use crate::abi::{Filter, Headers, NoCall, Pair, guard_request};
 use crate::plugin::{Outgoing, Slot, State, Waiting, now, request_of};
 use crate::request::CurrentReply;
 use crate::verdict::{carry_out, reject};
@@ -149,44 +149,32 @@ fn make_call(filter: Filter, stream: &Stream, router: &Arc<Router>, mut call: Ca
 impl Outgoing {
     /// Takes what is sent out of a call.
     fn new(filter: Filter, router: &Arc<Router>, call: &mut Call<u64>) -> Self {
-        let body = call.body.take();
-        let mut headers: Vec<(Cow<'static, str>, Vec<u8>)> = Vec::with_capacity(8 + call.headers.len());
-        headers.extend([
-            (":method".into(), if body.is_some() { b"POST".to_vec() } else { b"GET".to_vec() }),
-            (":path".into(), std::mem::take(&mut call.path).into_bytes()),
-            (":authority".into(), std::mem::take(&mut call.authority).into_bytes()),
-        ]);
-        // What is configured has precedence.
-        let is_set = |name: &str| call.headers.iter().any(|(set, _)| set == name);
-        if body.is_some() && !is_set("content-type") {
-            headers.push(("content-type".into(), b"application/json".to_vec()));
-        }
-        headers.extend(tracing_headers(filter).filter(|(name, _)| !is_set(name)));
-        headers
-            .extend(std::mem::take(&mut call.headers).into_iter().map(|(name, value)| (name.into(), value)));
+        let request = request_of(filter, router);
+        let own = |(name, value): (&str, Cow<'_, str>)| (name.to_owned(), value.into_owned().into_bytes());
+        let (method, headers) = (call.method(), call.headers_for(&request).into_iter().map(own).collect());
         Self {
             router: Arc::clone(router),
             cluster: std::mem::take(&mut call.cluster),
+            method,
+            path: std::mem::take(&mut call.path),
+            authority: std::mem::take(&mut call.authority),
             headers,
-            body: body.unwrap_or_default().into_bytes(),
+            body: call.body.take().unwrap_or_default().into_bytes(),
             timeout: call.timeout,
         }
     }
 
     /// Makes the call in the name of a request. Hooks may run meanwhile.
     fn make(&self, filter: Filter) -> Result<(), NoCall> {
-        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (&**name, value.as_slice())).collect();
+        let mut headers: Vec<Pair<'_>> = Vec::with_capacity(3 + self.headers.len());
+        headers.extend([
+            (":method", self.method.as_bytes()),
+            (":path", self.path.as_bytes()),
+            (":authority", self.authority.as_bytes()),
+        ]);
+        headers.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
         filter.call(&self.cluster, &headers, &self.body, self.timeout).map(drop)
     }
-}
-
-/// The headers of a request that a resolver call carries on, for tracing: Envoy adds no parent span to calls.
-fn tracing_headers(filter: Filter) -> impl Iterator<Item = (Cow<'static, str>, Vec<u8>)> {
-    let read = |name: &'static str| Some((name.into(), filter.header(Headers::Request, name)?));
-    let parent = read("traceparent");
-    // Without a parent it has no meaning (W3C Trace Context), so most requests need not be asked for it.
-    let state = parent.as_ref().and_then(|_| read("tracestate"));
-    [read("x-request-id"), parent, state, read("b3")].into_iter().flatten()
 }
 
 /// The call that was made in the name of this request has ended; without a status if it failed.

@@ -10,7 +10,6 @@ use pinroute_core::rejection::Rejection;
 use pinroute_core::router::{Router, Worker};
 use pinroute_core::routes::RouteRouters;
 use pinroute_core::time::Time;
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -82,8 +81,14 @@ pub struct Outgoing {
     pub router: Arc<Router>,
     /// The cluster.
     pub cluster: String,
-    /// The headers.
-    pub headers: Vec<(Cow<'static, str>, Vec<u8>)>,
+    /// The method.
+    pub method: &'static str,
+    /// The path with its query.
+    pub path: String,
+    /// The `:authority`.
+    pub authority: String,
+    /// More headers.
+    pub headers: Vec<(String, Vec<u8>)>,
     /// The body; empty if there is none.
     pub body: Vec<u8>,
     /// How long the response may take.
@@ -99,6 +104,11 @@ impl Plugin {
         let config = config::parse(bytes).map_err(|error| error.to_string())?;
         let PluginConfig { config, runtime, membership, per_route } = config;
         log::info!("pinroute {}: configuration loaded: {config}", env!("CARGO_PKG_VERSION"));
+        if per_route.is_some() {
+            log::warn!(
+                "pinroute: per_route: Envoy shows a dynamic module the metadata of routes only, and not of virtual hosts"
+            );
+        }
         let live = Live::new(runtime.as_ref(), membership.as_ref(), random()?)?;
         let sources = live.as_ref().map(Live::gauge_sources).unwrap_or_default();
         let metrics = Metrics::new(envoy, &sources);

@@ -2,7 +2,7 @@
 
 use crate::abi::{Filter, Headers};
 use crate::metrics::Metrics;
-use pinroute_core::decision::{Route, SHARD_HEADERS, Verdict};
+use pinroute_core::decision::{Route, Verdict};
 use pinroute_core::metrics::Counter;
 use pinroute_core::rejection::Rejection;
 use pinroute_core::router::Router;
@@ -63,19 +63,12 @@ fn apply(filter: Filter, router: &Router, route: &Route) -> bool {
             set(name, value);
         }
     }
-    let mut target_header: Option<&Arc<str>> = None;
-    let mut changed = sets_shard || !route.host.headers.is_empty();
+    let target_is_header = matches!(route.host.target, Some(Target::Authority(_) | Target::Header { .. }));
+    let changed = sets_shard || target_is_header || !route.host.headers.is_empty();
     let is_set = match &route.host.target {
         None => true,
-        Some(Target::Authority(authority)) => {
-            changed = true;
-            set(":authority", authority)
-        }
-        Some(Target::Header { name, value }) => {
-            changed = true;
-            target_header = Some(name);
-            set(name, value)
-        }
+        Some(Target::Authority(authority)) => set(":authority", authority),
+        Some(Target::Header { name, value }) => set(name, value),
         Some(Target::DynamicHost { host, port }) => {
             let set = |name, value: &str| filter.set_filter_state(name, value);
             set("envoy.upstream.dynamic_host", host)
@@ -85,14 +78,7 @@ fn apply(filter: Filter, router: &Router, route: &Route) -> bool {
     for (name, value) in &route.host.headers {
         set(name, value);
     }
-    // The owned headers that this route does not set.
-    let is_left = |name: &&Arc<str>| {
-        let is_shard_header = sets_shard && SHARD_HEADERS.contains(&&***name);
-        let is_from_answer = route.host.headers.iter().any(|(set, _)| set == *name);
-        !is_shard_header && !is_from_answer && target_header != Some(*name)
-    };
-    changed |= remove(filter, router.owned_headers().iter().filter(is_left));
-    if changed {
+    if remove(filter, router.unset_headers(route)) | changed {
         // Under Wasm, Envoy does so by itself.
         filter.clear_route_cache();
     }
