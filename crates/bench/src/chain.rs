@@ -21,6 +21,15 @@ pub enum Filter {
     Wasm(PathBuf, Value),
     /// The dynamic module with its configuration.
     Native(Value),
+    /// A filter that Envoy finds in a file, which it watches.
+    Watched {
+        /// The name in the file.
+        name: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// The URL of the filter's type.
+        kind: String,
+    },
 }
 
 impl Filter {
@@ -39,6 +48,14 @@ impl Filter {
         match self {
             Self::Wasm(module, config) if *module == paths::wasm() => Some(config),
             _ => None,
+        }
+    }
+
+    /// Whether it is pinroute with the endpoints of a cluster.
+    pub fn has_endpoints(&self) -> bool {
+        match self {
+            Self::Wasm(_, config) | Self::Native(config) => config.pointer("/membership/eds").is_some(),
+            _ => false,
         }
     }
 
@@ -97,6 +114,7 @@ impl Bootstrap<'_> {
     /// The document.
     pub fn document(&self) -> Value {
         json!({
+            "node": { "id": "bench", "cluster": "bench" },
             "admin": { "address": any() },
             "static_resources": {
                 "listeners": self.chains.iter().map(|chain| self.listener(chain)).collect::<Vec<_>>(),
@@ -149,7 +167,8 @@ impl Bootstrap<'_> {
 }
 
 impl Filter {
-    fn document(&self, name: &str) -> Option<Value> {
+    /// Its place in a filter chain.
+    pub fn document(&self, name: &str) -> Option<Value> {
         match self {
             Self::None => None,
             Self::Lua(script) => Some(json!({
@@ -160,6 +179,15 @@ impl Filter {
                 },
             })),
             Self::Wasm(module, config) => Some(wasm(name, module, config)),
+            Self::Watched { name, file, kind } => Some(json!({
+                "name": name,
+                "config_discovery": {
+                    "config_source": { "resource_api_version": "V3", "path_config_source": {
+                        "path": file, "watched_directory": { "path": file.parent() },
+                    }},
+                    "type_urls": [kind],
+                },
+            })),
             Self::Native(config) => {
                 let any = json!({ "@type": "type.googleapis.com/google.protobuf.Struct", "value": config });
                 Some(

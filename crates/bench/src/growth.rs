@@ -3,11 +3,12 @@
 use crate::chain::{Chain, Filter, script};
 use crate::figure::Figure;
 use crate::load::{Keys, key};
-use crate::peers::wait_for_live;
+use crate::peers::{wait_for_endpoints, wait_for_live};
+use crate::pushes;
 use crate::rig::{Bench, Rig};
 use crate::scale::{Growth, Scale};
 use crate::turns::{self, Run, Turns, in_turn};
-use crate::variants::{BARE, WARM, lua_shuffle_of, resolve, shuffle};
+use crate::variants::{BARE, WARM, failover, lua_shuffle_of, resolve, shuffle};
 use anyhow::{Result, ensure};
 use pinroute_testkit::eventually;
 use serde::Serialize;
@@ -73,6 +74,7 @@ pub fn plots(bench: &Bench, scale: &Scale, progress: &dyn Fn(&str)) -> Result<Ve
     for (what, measure) in [
         ("keys", by_keys as fn(&Bench, &Scale) -> Result<Plot>),
         ("hosts", by_hosts),
+        ("endpoints", by_endpoints),
         ("overrides", by_overrides),
         ("connections", by_connections),
     ] {
@@ -138,6 +140,40 @@ fn by_hosts(bench: &Bench, scale: &Scale) -> Result<Plot> {
             "Lua, shuffle, every key new",
             "pinroute, rendezvous, every key new",
             "pinroute, lua_djb2, every key new",
+        ],
+        points,
+    })
+}
+
+fn by_endpoints(bench: &Bench, scale: &Scale) -> Result<Plot> {
+    let counts = &scale.growth.endpoints;
+    let cluster = |count: u16| format!("endpoints-{count}");
+    let mut chains = vec![Chain::new(BARE, Filter::None)];
+    for &count in counts {
+        pushes::set(bench, &cluster(count), count, 0);
+        let filter = failover(&cluster(count));
+        chains.push(Chain::new(format!("native-{}", cluster(count)), filter.clone().native()));
+        chains.push(Chain::new(cluster(count), filter));
+    }
+    let (rig, _) = bench.envoy(1, &chains)?;
+    wait_for_endpoints(&rig, &chains)?;
+    let mut points = Vec::new();
+    for &x in counts {
+        let (wasm, native) = (cluster(x), format!("native-{}", cluster(x)));
+        let lines =
+            [line(&wasm, WARM), line(&wasm, Keys::New), line(&native, WARM), line(&native, Keys::New)];
+        points.push(point(&rig, &scale.growth, x.into(), scale.connections, &lines)?);
+    }
+    rig.check()?;
+    Ok(Plot {
+        name: "endpoints",
+        title: "Number of endpoints",
+        x_label: "endpoints, two for each customer, in the order in which they are to be tried",
+        lines: vec![
+            "pinroute, 100 keys",
+            "pinroute, every key new",
+            "native, 100 keys",
+            "native, every key new",
         ],
         points,
     })

@@ -66,6 +66,8 @@ pub struct Generator {
 pub struct Connections<'g> {
     generator: &'g Generator,
     streams: Vec<TcpStream>,
+    /// A header line of each request, or nothing.
+    header: String,
 }
 
 /// What the connections of a series share.
@@ -96,11 +98,17 @@ impl Generator {
             }
             anyhow::Ok(streams)
         });
-        Ok(Connections { generator: self, streams: streams.with_context(|| format!("cannot reach {to}"))? })
+        let streams = streams.with_context(|| format!("cannot reach {to}"))?;
+        Ok(Connections { generator: self, streams, header: String::new() })
     }
 }
 
 impl Connections<'_> {
+    /// Adds a header, as `name: value`, to each request.
+    pub fn set_header(&mut self, header: &str) {
+        self.header = format!("{header}\r\n");
+    }
+
     /// Sends `count` requests over all connections and waits for the responses. A status other than 200 is an error.
     pub fn send(&mut self, count: u64, keys: Keys) -> Result<Series> {
         let first_fresh = self.generator.fresh.get();
@@ -121,7 +129,7 @@ impl Connections<'_> {
             let local = LocalSet::new();
             let mut set = JoinSet::new();
             for stream in streams {
-                set.spawn_local_on(converse(stream, Rc::clone(&shared)), &local);
+                set.spawn_local_on(converse(stream, Request::new(&self.header), Rc::clone(&shared)), &local);
             }
             let all = local.run_until(async {
                 let mut back = Vec::new();
@@ -157,8 +165,7 @@ impl Shared {
 }
 
 /// Sends requests over one connection until there are no more.
-async fn converse(mut stream: TcpStream, shared: Rc<Shared>) -> Result<TcpStream> {
-    let mut request = Request::new();
+async fn converse(mut stream: TcpStream, mut request: Request, shared: Rc<Shared>) -> Result<TcpStream> {
     let mut buffer = Vec::with_capacity(4096);
     while let Some(number) = shared.take() {
         let bytes = request.with_key(number);
@@ -178,9 +185,9 @@ struct Request {
 }
 
 impl Request {
-    fn new() -> Self {
+    fn new(header: &str) -> Self {
         let text = format!(
-            "GET /join?client_id={key} HTTP/1.1\r\nhost: {key}.{HOST}\r\nuser-agent: pinroute-bench\r\nx-customer-id: {key}\r\n\r\n",
+            "GET /join?client_id={key} HTTP/1.1\r\nhost: {key}.{HOST}\r\nuser-agent: pinroute-bench\r\nx-customer-id: {key}\r\n{header}\r\n",
             key = key(0)
         );
         let places = text.match_indices(&key(0)).map(|(at, _)| at + KEY.len()).collect();
@@ -234,7 +241,7 @@ mod tests {
 
     #[test]
     fn the_key_is_put_into_its_places() {
-        let mut request = Request::new();
+        let mut request = Request::new("");
         let text = String::from_utf8(request.with_key(1_234_567).to_vec()).unwrap();
         assert!(text.starts_with("GET /join?client_id=customer-001234567 HTTP/1.1\r\n"), "{text}");
         assert!(text.ends_with("\r\nx-customer-id: customer-001234567\r\n\r\n"), "{text}");

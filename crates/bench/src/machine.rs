@@ -7,8 +7,8 @@ use serde::Serialize;
 use std::time::Duration;
 use std::{fs, io, thread};
 
-/// The name of Envoy's only worker thread.
-const WORKER: &str = "wrk:worker_0";
+/// What the names of Envoy's worker threads begin with.
+const WORKER: &str = "wrk:worker_";
 
 /// Which processors each part runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,26 +47,38 @@ pub fn pin(processors: &[usize]) -> Result<()> {
     sched_setaffinity(None, &set).map_err(io::Error::from).context("cannot bind to a processor")
 }
 
-/// Envoy's only worker thread.
+/// A thread of Envoy.
 #[derive(Debug)]
-pub struct Worker(Task);
+pub struct Thread {
+    name: String,
+    task: Task,
+}
 
-impl Worker {
-    /// That of an Envoy process.
-    pub fn of(process: u32) -> Result<Self> {
-        let tasks = proc(process)?.tasks()?;
-        let named = |task: &Task| task.stat().is_ok_and(|stat| stat.comm == WORKER);
-        let worker = tasks.filter_map(Result::ok).find(named);
-        worker.map(Self).with_context(|| format!("process {process} has no thread {WORKER:?}"))
+impl Thread {
+    /// All threads of an Envoy process.
+    pub fn all(process: u32) -> Result<Vec<Self>> {
+        let named = |task: Task| Some(Self { name: task.stat().ok()?.comm, task });
+        Ok(proc(process)?.tasks()?.filter_map(Result::ok).filter_map(named).collect())
+    }
+
+    /// The only worker of an Envoy process.
+    pub fn worker(process: u32) -> Result<Self> {
+        let worker = Self::all(process)?.into_iter().find(Self::is_worker);
+        worker.with_context(|| format!("process {process} has no thread {WORKER:?}"))
+    }
+
+    /// Whether it serves requests.
+    pub fn is_worker(&self) -> bool {
+        self.name.starts_with(WORKER)
     }
 
     /// The processor time that it has used, user and system, in nanoseconds.
     pub fn used(&self) -> Result<u64> {
         // Exact to the nanosecond; a kernel without it still has `stat`, in steps of 10 ms.
-        if let Ok(exact) = self.0.schedstat() {
+        if let Ok(exact) = self.task.schedstat() {
             return Ok(exact.sum_exec_runtime);
         }
-        let stat = self.0.stat()?;
+        let stat = self.task.stat()?;
         Ok((stat.utime + stat.stime) * 1_000_000_000 / procfs::ticks_per_second().max(1))
     }
 }
@@ -76,10 +88,10 @@ pub fn resident(process: u32) -> Result<u64> {
     Ok(proc(process)?.status()?.vmrss.context("no VmRSS")? * 1024)
 }
 
-/// The processor time that a process has used, user and system, those threads included that have ended. In steps of 10 ms.
+/// The processor time that the threads of a process have used, user and system, without threads that have ended.
 pub fn used(process: u32) -> Result<Duration> {
-    let stat = proc(process)?.stat()?;
-    Ok(Duration::from_secs_f64((stat.utime + stat.stime) as f64 / procfs::ticks_per_second().max(1) as f64))
+    let threads = Thread::all(process)?;
+    threads.iter().map(Thread::used).sum::<Result<u64>>().map(Duration::from_nanos)
 }
 
 fn proc(process: u32) -> Result<Process> {

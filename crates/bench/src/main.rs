@@ -2,10 +2,11 @@
 //!
 //! [`peers`] compares them, [`growth`] measures how costs grow, [`resources`] measures start-up and memory, and
 //! [`report`] writes the results. [`compare`] compares two builds of the module. [`control_plane`] measures the control
-//! plane instead. The main figure is the processor time
+//! plane instead, and [`approaches`] the ways beside the filter. The main figure is the processor time
 //! of Envoy's worker thread for a request, above that of a chain without a filter just before and after: it depends
 //! less than latency on what else the machine does.
 
+mod approaches;
 mod chain;
 mod compare;
 mod control_plane;
@@ -15,11 +16,13 @@ mod growth;
 mod load;
 mod machine;
 mod peers;
+mod pushes;
 mod report;
 mod resources;
 mod rig;
 mod scale;
 mod soak;
+mod steady;
 mod turns;
 mod variants;
 
@@ -33,7 +36,7 @@ use rig::Bench;
 use scale::Scale;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Measures pinroute, its Lua peers and an empty filter side by side in one Envoy.
 #[derive(Parser)]
@@ -66,9 +69,19 @@ struct Options {
     /// Only send ten million keys through each cache, and print Envoy's memory: a quarter of an hour
     #[arg(long, conflicts_with_all = ["publish", "out", "only", "compare", "load"])]
     soak: bool,
+    /// Only send 300 requests a second to four workers for so many seconds, with a change of the configuration each minute;
+    /// the first request that fails ends it
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["publish", "out", "only", "compare", "load", "soak"])]
+    steady: Option<u64>,
+    /// With --soak or --steady: the dynamic module in place of the Wasm filter
+    #[arg(long, conflicts_with_all = ["publish", "out", "only", "compare", "load"])]
+    native: bool,
     /// Only measure the control plane, and print a table: a minute or two. With --smoke only a check that it works
-    #[arg(long, conflicts_with_all = ["quick", "publish", "out", "only", "compare", "load", "soak"])]
+    #[arg(long, conflicts_with_all = ["quick", "publish", "out", "only", "compare", "load", "soak", "steady", "native"])]
     control_plane: bool,
+    /// Only measure the approaches side by side: a few minutes. With --smoke only a check that they work
+    #[arg(long, conflicts_with_all = ["quick", "out", "only", "compare", "load", "soak", "control_plane"])]
+    approaches: bool,
 }
 
 fn main() -> ExitCode {
@@ -94,10 +107,18 @@ fn run(options: &Options) -> Result<()> {
         let size = if options.smoke { Size::smoke() } else { Size::full() };
         println!("\n{}", control_plane::measure(size, &progress)?);
         Ok(())
+    } else if options.approaches {
+        let size = if options.smoke { approaches::Size::smoke() } else { approaches::Size::full() };
+        let part = approaches::measure(size, &progress)?;
+        println!("\n{part}");
+        if options.publish { approaches::publish(&part) } else { Ok(()) }
     } else if let Some(chain) = &options.load {
         peers::load(&Bench::start()?, &scale, chain)
     } else if options.soak {
-        soak::soak(&Bench::start()?, &progress)
+        soak::soak(&Bench::start()?, options.native, &progress)
+    } else if let Some(seconds) = options.steady {
+        let (duration, every) = (Duration::from_secs(seconds), Duration::from_secs(60));
+        steady::steady(&Bench::start()?, options.native, duration, every, &progress)
     } else if let Some(old) = &options.compare {
         println!("\n{}", compare::compare(&Bench::start()?, old, &options.only, &scale, &progress)?);
         Ok(())
@@ -144,8 +165,11 @@ mod tests {
             "--fast",
             "--quick --smoke",
             "--soak --publish",
+            "--steady",
+            "--soak --steady 1",
             "--compare x --out y",
             "--control-plane --soak",
+            "--approaches --soak",
         ] {
             assert!(parse(&format!("bench {wrong}")).is_err(), "{wrong}");
         }

@@ -2,6 +2,7 @@
 
 use crate::chain::{Chain, Filter};
 use crate::figure::Figure;
+use crate::pushes;
 use crate::rig::{Bench, Rig};
 use crate::scale::Scale;
 use crate::turns::{Line, Run, Turns, WARM_UP, in_turn};
@@ -87,9 +88,11 @@ impl<'b> Contest<'b> {
             .map(|chain| Chain { has_upstream, ..chain })
             .collect();
         bench.xds.set_runtime(variants::RUNTIME, &variants::runtime());
+        pushes::set(bench, variants::FLEET, 8, 0);
         let (rig, _) = bench.envoy(1, &chains)?;
         let live = variants.iter().filter(|variant| variant.chain.name.ends_with("-live")).count();
         wait_for_live(&rig, live as u64)?;
+        wait_for_endpoints(&rig, &chains)?;
         Ok(Self { rig, variants })
     }
 
@@ -140,6 +143,21 @@ pub fn wait_for_live(rig: &Rig<'_>, plugins: u64) -> Result<()> {
         Ok(updates) if updates >= plugins => Ok(()),
         other => Err(format!("{other:?} of {plugins} updates")),
     })
+}
+
+/// Waits until all chains with the endpoints of a cluster have them.
+pub fn wait_for_endpoints(rig: &Rig<'_>, chains: &[Chain]) -> Result<()> {
+    for chain in chains.iter().filter(|chain| chain.filter.has_endpoints()) {
+        let client = rig.client(&chain.name)?;
+        eventually(LIVE_DEADLINE, || {
+            let response = client.request("GET", "/join", &[("x-customer-id", "any")], b"");
+            match response.as_ref().map(|response| response.status) {
+                Ok(200) => Ok(()),
+                _ => Err(format!("{}: {response:?}", chain.name)),
+            }
+        })?;
+    }
+    Ok(())
 }
 
 fn measured(variant: &Variant, loaded: &[Run], alone: &[Run]) -> Measured {

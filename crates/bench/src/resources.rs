@@ -57,7 +57,7 @@ impl Subject {
     pub fn with_module(self, module: &Path) -> Self {
         match self.filter {
             Filter::Wasm(_, config) => Self { filter: Filter::Wasm(module.to_owned(), config), ..self },
-            Filter::None | Filter::Lua(_) | Filter::Native(_) => self,
+            Filter::None | Filter::Lua(_) | Filter::Native(_) | Filter::Watched { .. } => self,
         }
     }
 }
@@ -101,7 +101,7 @@ pub fn measure(bench: &Bench, scale: &Scale, subjects: Vec<Subject>) -> Result<V
         let module_bytes = match filter {
             Filter::Wasm(module, _) => Some(size(&module)?),
             Filter::Native(_) => Some(size(&paths::native())?),
-            Filter::None | Filter::Lua(_) => None,
+            Filter::None | Filter::Lua(_) | Filter::Watched { .. } => None,
         };
         Ok(Resources {
             name,

@@ -19,6 +19,8 @@ pub struct Scale {
     pub alone: u64,
     /// Envoys started for start-up time and memory.
     pub starts: usize,
+    /// Pushes of endpoints.
+    pub pushes: u8,
     /// What growth is measured with.
     pub growth: Growth,
 }
@@ -34,6 +36,8 @@ pub struct Growth {
     pub keys: Vec<u64>,
     /// Numbers of hosts.
     pub hosts: Vec<u64>,
+    /// Numbers of endpoints.
+    pub endpoints: Vec<u16>,
     /// Numbers of customers with a shard size of their own.
     pub overrides: Vec<u64>,
     /// Numbers of connections.
@@ -51,11 +55,13 @@ impl Scale {
             alone_rounds: 5,
             alone: 300,
             starts: 5,
+            pushes: 20,
             growth: Growth {
                 rounds: 25,
                 requests: 1_000,
                 keys: vec![10, 100, 1_000, 10_000, 100_000, 1_000_000],
                 hosts: vec![8, 100, 1_000, 10_000],
+                endpoints: vec![8, 100, 1_000],
                 overrides: vec![0, 100, 10_000, 100_000],
                 connections: vec![1, 4, 16, 64, 250, 1_000],
             },
@@ -72,11 +78,13 @@ impl Scale {
             alone_rounds: 3,
             alone: 100,
             starts: 1,
+            pushes: 5,
             growth: Growth {
                 rounds: 3,
                 requests: 1_000,
                 keys: vec![10, 1_000, 100_000],
                 hosts: vec![8, 1_000, 10_000],
+                endpoints: vec![8, 1_000],
                 overrides: vec![0, 100_000],
                 connections: vec![1, 16, 250],
             },
@@ -93,11 +101,13 @@ impl Scale {
             alone_rounds: 1,
             alone: 20,
             starts: 1,
+            pushes: 1,
             growth: Growth {
                 rounds: 1,
                 requests: 100,
                 keys: vec![10, 100],
                 hosts: vec![8, 100],
+                endpoints: vec![8, 100],
                 overrides: vec![0, 100],
                 connections: vec![1, 8],
             },

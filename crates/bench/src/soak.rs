@@ -3,7 +3,7 @@
 use crate::chain::Chain;
 use crate::load::Keys;
 use crate::rig::Bench;
-use crate::variants::{resolve, shuffle};
+use crate::variants::{patient, resolve, shuffle};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
@@ -12,7 +12,7 @@ const KEYS: u64 = 10_000_000;
 /// The number of keys between two readings of the memory.
 const STEP: u64 = 1_000_000;
 /// Requests of one series, which has a deadline.
-const SERIES: u64 = 100_000;
+const SERIES: u64 = 20_000;
 /// The most that memory may grow after the first million keys, in MiB: an entry of 20 bytes for each key would be ten
 /// times as much.
 const GROWTH: f64 = 16.0;
@@ -20,13 +20,14 @@ const GROWTH: f64 = 16.0;
 const CONNECTIONS: usize = 16;
 
 /// Sends every key once to a chain with a cache, and checks Envoy's memory.
-pub fn soak(bench: &Bench, progress: &dyn Fn(&str)) -> Result<()> {
+pub fn soak(bench: &Bench, is_native: bool, progress: &dyn Fn(&str)) -> Result<()> {
     let cache = json!({ "ttl": "600s", "max_entries": 10_000 });
-    let chains = [
-        Chain::new("rendezvous", shuffle(&json!({ "total_hosts": 8, "shard_size": 2 }), true, None)),
-        Chain::new("resolve", resolve(bench.port(), Some(&cache))),
+    let filters = [
+        ("resolve", patient(&resolve(bench.port(), Some(&cache)))),
+        ("rendezvous", shuffle(&json!({ "total_hosts": 8, "shard_size": 2 }), true, None)),
     ];
-    for chain in chains {
+    for (name, filter) in filters {
+        let chain = Chain::new(name, if is_native { filter.native() } else { filter });
         let (rig, _) = bench.envoy(1, std::slice::from_ref(&chain))?;
         let mib = || anyhow::Ok(rig.memory()? as f64 / f64::from(1 << 20));
         progress(&format!("{}: Envoy takes {:.1} MiB before the first request", chain.name, mib()?));

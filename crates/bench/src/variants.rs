@@ -117,12 +117,13 @@ pub fn all(port: u16) -> Result<Vec<Variant>> {
             target_only(shuffle(&rendezvous, false, None)),
         ),
     ];
+    all.push(new("failover", "pinroute, shuffle, 8 endpoints in order", WARM, failover(FLEET)));
     all.extend(native(&all));
     Ok(all)
 }
 
 /// The chains that are measured with the dynamic module too.
-const NATIVE: [(&str, &str); 7] = [
+const NATIVE: [(&str, &str); 8] = [
     ("resolve-warm", "native, resolve, cached"),
     ("resolve-new", "native, resolve, cache, every key new"),
     ("resolve-uncached", "native, resolve, no cache, every key new"),
@@ -130,6 +131,7 @@ const NATIVE: [(&str, &str); 7] = [
     ("template", "native, template"),
     ("djb2", "native, shuffle lua_djb2"),
     ("rendezvous", "native, shuffle rendezvous"),
+    ("failover", "native, shuffle, 8 endpoints in order"),
 ];
 
 fn native(all: &[Variant]) -> Vec<Variant> {
@@ -194,6 +196,15 @@ pub fn resolve(port: u16, cache: Option<&Value>) -> Filter {
     }))
 }
 
+/// A resolving filter with more time for the resolver: a busy machine is no fault of the filter.
+pub fn patient(filter: &Filter) -> Filter {
+    let mut config = filter.pinroute_config().cloned().unwrap_or_default();
+    if let Some(timeout) = config.pointer_mut("/resolve/timeout") {
+        *timeout = json!("10s");
+    }
+    Filter::pinroute(config)
+}
+
 /// The `resolve` strategy with a response that is the target's name, and nothing else: `ok`.
 fn resolve_text(cache: &Value) -> Filter {
     Filter::pinroute(json!({
@@ -248,6 +259,20 @@ pub fn shuffle(strategy: &Value, response_headers: bool, resource: Option<&str>)
         }),
         resource,
     )
+}
+
+/// A cluster whose endpoints are pushed.
+pub const FLEET: &str = "fleet";
+
+/// The `shuffle_shard` strategy over the endpoints of a cluster, with the target that lists them.
+pub fn failover(cluster: &str) -> Filter {
+    Filter::pinroute(json!({
+        "key": { "header": "x-customer-id" },
+        "shuffle_shard": { "hosts_from": cluster, "shard_size": 2 },
+        "target": { "endpoints": { "header": "x-shard-endpoints" } },
+        "membership": { "cluster": cluster, "eds": { "cluster": XDS_CLUSTER } },
+        "response_headers": true,
+    }))
 }
 
 /// The same without the headers that show the shard.

@@ -20,7 +20,9 @@ fn everything_is_measured_and_written() {
     assert_eq!(figures["peers"][0]["name"], "bare");
     assert!(figures["peers"][0]["cpu_us"]["median"].as_f64().unwrap() > 1.0);
     let plots: Vec<_> = figures["growth"].as_array().unwrap().iter().map(|plot| &plot["name"]).collect();
-    assert_eq!(plots, ["keys", "hosts", "overrides", "connections"]);
+    assert_eq!(plots, ["keys", "hosts", "endpoints", "overrides", "connections"]);
+    assert_eq!(figures["pushes"][1]["endpoints"], 1000);
+    assert!(figures["pushes"][1]["receiver_us"]["median"].as_f64().unwrap() > 0.0);
     assert!(figures["resources"][2]["module_bytes"].as_u64().unwrap() > 0);
     assert!(read("benchmark.md").contains(&read("table.md")));
     for plot in ["benchmark-cpu.svg", "benchmark-growth.svg"] {
@@ -30,9 +32,20 @@ fn everything_is_measured_and_written() {
 
 #[test]
 fn the_control_plane_is_measured() {
+    assert_measured("--control-plane", "one update to 10 Envoys");
+}
+
+#[test]
+fn the_approaches_are_measured() {
+    assert_measured("--approaches", "| [ext_proc, TCP]");
+}
+
+/// One of the other measurements works, and prints a table with such a row.
+#[track_caller]
+fn assert_measured(option: &str, row: &str) {
     let bench = env!("CARGO_BIN_EXE_pinroute-bench");
-    let output = Command::new(bench).args(["--control-plane", "--smoke"]).output().unwrap();
+    let output = Command::new(bench).args([option, "--smoke"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("one update to 10 Envoys") && !said.contains("NaN"), "{said}");
+    assert!(said.contains(row) && !said.contains("NaN"), "{said}");
 }

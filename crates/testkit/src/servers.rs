@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::dns::Dns;
 use crate::http::Client;
 use crate::poll::eventually;
-use crate::process::Process;
+use crate::process::{Process, Signal};
 use tempfile::TempDir;
 
 /// Names are `PREFIX-1`, `PREFIX-2`, …, as Docker Compose would number containers.
@@ -103,12 +103,13 @@ impl Servers {
         let mut command = Command::new(&self.binary);
         command
             .arg("server")
+            // On the command line, so that whoever looks for the process of an address finds it.
+            .arg(format!("--bind={}", self.addr(number).ip()))
             .env("SERVICE_PREFIX", PREFIX)
             .env("REPLICAS", count.to_string())
             .env("INDEX_BASE", "1")
             .env("INDEX_MODE", &self.options.index_mode)
             .env("PORT", self.port().to_string())
-            .env("BIND", self.addr(number).ip().to_string())
             .env("HOSTNAME", &name)
             // Whatever the user has set for a server of his own.
             .env_remove("SERVER_NAME")
@@ -181,6 +182,14 @@ impl Servers {
         self.process(number)?.kill()
     }
 
+    /// Sends a signal to the server of this number: `STOP` pauses it, and `CONT` lets it go on.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn signal(&self, number: u8, signal: Signal) -> Result<()> {
+        self.process(number)?.signal(signal)
+    }
+
     /// Starts the server of this number again, killing it first, and waits until it is healthy.
     ///
     /// # Errors
@@ -202,17 +211,18 @@ impl Servers {
         Ok(self.process(number)?.log())
     }
 
-    /// The name of a server that has ended by itself or was killed, if there is one.
+    /// The numbers of the servers that have ended by themselves or were killed.
     ///
     /// # Errors
     /// If the system cannot tell.
-    pub fn ended(&self) -> Result<Option<String>> {
+    pub fn ended(&self) -> Result<Vec<u8>> {
+        let mut ended = Vec::new();
         for (number, process) in (1..).zip(&self.processes) {
             if process.exited()?.is_some() {
-                return Ok(Some(name(number)));
+                ended.push(number);
             }
         }
-        Ok(None)
+        Ok(ended)
     }
 }
 

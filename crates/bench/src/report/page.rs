@@ -4,6 +4,7 @@ use super::results::Report;
 use crate::figure::Figure;
 use crate::growth::Plot;
 use crate::peers::Measured;
+use crate::pushes::Push;
 use crate::resources::Resources;
 use crate::variants::BARE;
 use pinroute_report::{grouped, table};
@@ -65,6 +66,12 @@ requests.
 ![CPU for a request over the number of keys, hosts, overrides and connections](benchmark-growth.svg)
 
 {growth}
+## Pushes of endpoints
+
+What a push by EDS costs the threads of an Envoy with four workers, in µs of processor time. In each push one endpoint has
+another address than before. One thread receives it for all; the others take the endpoints over.
+
+{pushes}
 ## Start-up, memory, size
 
 Start-up is the time from the start of Envoy's process until it is ready. Memory per worker is how much more resident
@@ -84,6 +91,7 @@ memory each of four further workers takes, after some requests.
         growth_rounds = scale.growth.rounds,
         growth_requests = grouped(scale.growth.requests),
         growth = report.growth.iter().map(growth).collect::<Vec<_>>().join("\n"),
+        pushes = pushes(&report.pushes),
         resources = resources(&report.resources),
     )
 }
@@ -129,6 +137,14 @@ pub fn resources(used: &[Resources]) -> String {
         ]
     });
     table(&header, rows)
+}
+
+fn pushes(pushes: &[Push]) -> String {
+    let rows = pushes.iter().map(|push| {
+        let endpoints = grouped(push.endpoints.into());
+        vec![push.label.to_owned(), endpoints, spread(&push.receiver_us, 0), spread(&push.other_us, 0)]
+    });
+    table(&["filter", "endpoints", "the thread that receives it", "each other worker"], rows)
 }
 
 fn growth(plot: &Plot) -> String {

@@ -4,6 +4,7 @@ use crate::goals::{Goal, goals};
 use crate::growth::{self, Plot};
 use crate::machine::Machine;
 use crate::peers::{Contest, Measured};
+use crate::pushes::{self, Push};
 use crate::resources::{self, Resources};
 use crate::rig::Bench;
 use crate::scale::Scale;
@@ -28,6 +29,8 @@ pub struct Report {
     pub upstream: Vec<Measured>,
     /// How costs grow.
     pub growth: Vec<Plot>,
+    /// What pushes of endpoints cost.
+    pub pushes: Vec<Push>,
     /// Start-up, memory, size.
     pub resources: Vec<Resources>,
 }
@@ -44,6 +47,8 @@ impl Report {
         let upstream = contest.run(scale, progress)?;
         drop(contest);
         let growth = growth::plots(&bench, scale, progress)?;
+        progress("pushes of endpoints");
+        let pushes = pushes::measure(&bench, scale)?;
         progress("start-up time and memory");
         let resources = resources::measure(&bench, scale, resources::subjects(&bench)?)?;
         let goals = goals(&peers, &growth)?;
@@ -55,6 +60,7 @@ impl Report {
             peers,
             upstream,
             growth,
+            pushes,
             resources,
         })
     }

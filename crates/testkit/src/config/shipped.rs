@@ -43,13 +43,13 @@ impl Shipped {
         Ok(Self { name: name.to_owned(), document })
     }
 
-    /// The names of all shipped configurations, those of recipes and of the dynamic module too, sorted.
+    /// The names of all shipped configurations, those of recipes, of rivals and of the dynamic module too, sorted.
     ///
     /// # Errors
     /// If a folder cannot be read.
     pub fn list() -> Result<Vec<String>> {
         let mut names = Vec::new();
-        for folder in ["", "native/", "recipes/"] {
+        for folder in ["", "native/", "recipes/", "rivals/"] {
             let dir = paths::shipped_configs().join(folder);
             for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
                 let name = entry?.file_name().to_string_lossy().into_owned();
