@@ -89,7 +89,8 @@ EXPOSE 10000 9901
 # The user `envoy` of the base image, as a number for Kubernetes' runAsNonRoot.
 USER 101:101
 # /ready is 200 when Envoy has loaded its configuration. The image has no other program than bash that could ask.
-HEALTHCHECK --interval=2s --timeout=3s --retries=5 CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9901 && printf 'GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n' >&3 && read -r line <&3 && [[ $line == *' 200 '* ]]"]
+# On a slow machine that takes a while: failures of the first 60 s do not count, and the first success ends the wait.
+HEALTHCHECK --start-period=60s --interval=2s --timeout=3s --retries=5 CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9901 && printf 'GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n' >&3 && read -r line <&3 && [[ $line == *' 200 '* ]]"]
 # Entry point and command are the base image's: envoy -c /etc/envoy/envoy.yaml
 ARG VERSION=0.1.0
 ARG REVISION

@@ -1,5 +1,7 @@
 //! The demo: two Envoys on fixed loopback ports, with the servers behind them, and the control plane of the second.
 
+mod failover;
+
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
@@ -48,6 +50,8 @@ pub enum Approach {
     Eds,
     /// A service decides.
     ExtProc,
+    /// The hosts are the endpoints of one cluster, and those of a shard stand in for each other.
+    Failover,
 }
 
 impl Approach {
@@ -59,15 +63,17 @@ impl Approach {
             Self::Cds => ("shuffle-shard-cds.yaml", 1),
             Self::Eds => ("shuffle-shard-eds.yaml", 1),
             Self::ExtProc => ("shuffle-shard-ext-proc.yaml", HOSTS),
+            Self::Failover => ("failover.yaml", 8),
         }
     }
 
-    /// The options of the control plane.
-    fn options(self) -> &'static [&'static str] {
+    /// The options of the control plane; `None` without one.
+    fn options(self) -> Option<&'static [&'static str]> {
         match self {
-            Self::Rtds | Self::ExtProc => &["--demo"],
-            Self::Cds => &["--demo", "--numbers=cds"],
-            Self::Eds => &["--demo", "--numbers=eds"],
+            Self::Rtds | Self::ExtProc => Some(&["--demo"]),
+            Self::Cds => Some(&["--demo", "--numbers=cds"]),
+            Self::Eds => Some(&["--demo", "--numbers=eds"]),
+            Self::Failover => None,
         }
     }
 }
@@ -111,28 +117,40 @@ pub fn run(approach: Approach) -> Result<()> {
     println!("Envoy is {}", envoy.display());
     let hosts = match approach {
         Approach::Cds | Approach::Eds => start_hosts(logs.path())?,
-        Approach::Rtds | Approach::ExtProc => Vec::new(),
+        Approach::Rtds | Approach::ExtProc | Approach::Failover => Vec::new(),
     };
     // An Envoy that misses its control plane waits for up to 30 s before it connects again. The filter does not, nor does the
     // service: then the time line begins when everything else runs.
-    let start_plane = || ControlPlane::start_on(XDS, API, approach.options());
-    let early = matches!(approach, Approach::Cds | Approach::Eds).then(start_plane).transpose()?;
+    let start_plane =
+        || approach.options().map(|options| ControlPlane::start_on(XDS, API, options)).transpose();
+    let early = if matches!(approach, Approach::Cds | Approach::Eds) { start_plane()? } else { None };
     // Outside of the runtime: a test environment has one of its own.
-    let envs = demos.iter().map(Demo::start).collect::<Result<Vec<_>>>()?;
-    let plane = early.map_or_else(start_plane, Ok)?;
+    let mut envs = demos.iter().map(Demo::start).collect::<Result<Vec<_>>>()?;
+    let plane = if early.is_some() { early } else { start_plane()? };
     let service = (approach == Approach::ExtProc).then(start_service).transpose()?;
-    println!("{}", invitation());
+    let second = match envs.last() {
+        Some(env) if approach == Approach::Failover => failover::invitation(env)?,
+        _ => shuffle_sharding(),
+    };
+    println!("{}{second}\n\nCtrl-C stops it.", invitation());
+    let mut ended = failover::Ended::default();
     let watched: Result<()> = runtime.block_on(async {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => return Ok(()),
                 _ = terminate.recv() => return Ok(()),
                 () = tokio::time::sleep(WATCH_INTERVAL) => {
-                    envs.iter().try_for_each(still_running)?;
-                    if let Some(status) = plane.process().exited()? {
-                        bail!("the control plane has ended ({status})\n{}", plane.process().log_tail(20));
-                    }
-                    for process in service.iter().map(ExtProc::process).chain(&hosts) {
+                    envs.iter().try_for_each(envoy_still_running)?;
+                    let lasting = match envs.split_last_mut() {
+                        Some((last, others)) if approach == Approach::Failover => {
+                            ended.revive(&mut last.servers)?;
+                            others
+                        }
+                        _ => &mut envs,
+                    };
+                    lasting.iter().try_for_each(servers_still_running)?;
+                    let processes = plane.iter().map(ControlPlane::process);
+                    for process in processes.chain(service.iter().map(ExtProc::process)).chain(&hosts) {
                         if let Some(status) = process.exited()? {
                             bail!("a process has ended ({status})\n{}", process.log_tail(20));
                         }
@@ -203,12 +221,16 @@ fn ensure_free(what: &str, addr: SocketAddr) -> Result<()> {
         .with_context(|| format!("{what} needs {addr}, which is in use; stop the program that listens there"))
 }
 
-fn still_running(env: &TestEnv) -> Result<()> {
+fn envoy_still_running(env: &TestEnv) -> Result<()> {
     if let Some(status) = env.envoy.process().exited()? {
         bail!("Envoy has ended ({status}); the end of its log:\n{}", env.envoy.process().log_tail(20));
     }
+    Ok(())
+}
+
+fn servers_still_running(env: &TestEnv) -> Result<()> {
     let ended = env.servers.ended()?;
-    ensure!(ended.is_none(), "{} has ended", ended.unwrap_or_default());
+    ensure!(ended.is_empty(), "servers have ended: {ended:?}");
     Ok(())
 }
 
@@ -222,7 +244,13 @@ The demo is running. In another terminal:
   curl 'http://{LISTEN}/join'                   # refused: no client_id
   curl -s 'http://{ADMIN}/stats?filter=pinroute'  # what the filter counted
   target/debug/pinroute client --url http://{LISTEN}  # checks that every request reaches its owner
+"
+    )
+}
 
+fn shuffle_sharding() -> String {
+    format!(
+        "
 Shuffle sharding: each customer has 2 of 8 servers. 30 s after the start there are 12, and customer-A has 3; after 60 s customer-B has 4:
 
   while sleep 1; do for c in A B; do curl -sI -H \"x-customer-id: customer-$c\" http://{SHARDS}/headers | grep x-shard-config; done; done
@@ -232,8 +260,6 @@ Shuffle sharding: each customer has 2 of 8 servers. 30 s after the start there a
   curl -sI -H 'x-customer-id: customer-A' http://{SHARDS}/headers | grep -E 'x-(shard|target)'
   for n in 1 2 3 4 5 6; do curl -sI -H 'x-customer-id: customer-A' http://{SHARDS}/echo/$n | grep x-target; done
   curl -s -H 'x-customer-id: customer-A' -H 'x-target-cluster: backend_0' http://{SHARDS}/headers  # replaced
-  curl -s 'http://{SHARDS_ADMIN}/stats?filter=pinroute'
-
-Ctrl-C stops it."
+  curl -s 'http://{SHARDS_ADMIN}/stats?filter=pinroute'"
     )
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::command::{at, output};
 
 /// The folders that users apply.
-const FOLDERS: [&str; 3] = ["base", "minikube", "filter-from-configmap"];
+const FOLDERS: [&str; 4] = ["base", "minikube", "example", "filter-from-configmap"];
 /// A Python package that has the schemas inside.
 const VALIDATOR: &str = "kubernetes-validate";
 const VALIDATOR_VERSION: &str = "1.37.0";
@@ -43,22 +43,38 @@ pub fn check() -> Result<()> {
         let mut validate = Command::new("python3");
         validate.arg(validator.join("bin").join(VALIDATOR)).args(["--strict", "--quiet"]).arg(&file);
         output(validate.env("PYTHONPATH", &validator))?;
-        let envoy = envoy_configuration(&rendered)?;
-        check_envoy(&copy.join(format!("{name}-envoy.yaml")), &envoy)?;
+        let documents = documents(&rendered)?;
+        check_replicas(&documents)?;
+        let envoy = envoy_configuration(&documents)?;
+        check_envoy(&copy.join(format!("{name}-envoy.yaml")), envoy)?;
         println!("deploy/kubernetes/{name}: ok");
     }
     Ok(())
 }
 
+fn documents(rendered: &str) -> Result<Vec<Value>> {
+    let documents = rendered.split("\n---\n");
+    documents.map(|document| serde_saphyr::from_str(document).context("not YAML")).collect()
+}
+
+/// `REPLICAS` is the number of servers that there are.
+fn check_replicas(documents: &[Value]) -> Result<()> {
+    let is_server = |document: &&Value| {
+        *at(document, "/kind") == "StatefulSet" && *at(document, "/metadata/name") == "server"
+    };
+    let server = documents.iter().find(is_server).context("there is no StatefulSet server")?;
+    let variables = at(server, "/spec/template/spec/containers/0/env").as_array();
+    let variable = variables.into_iter().flatten().find(|variable| *at(variable, "/name") == "REPLICAS");
+    let passed = variable.and_then(|variable| at(variable, "/value").as_str()).unwrap_or_default();
+    let replicas = at(server, "/spec/replicas").as_u64().context("no number of replicas")?;
+    ensure!(passed.parse() == Ok(replicas), "there are {replicas} servers, and REPLICAS is {passed:?}");
+    Ok(())
+}
+
 /// What the ConfigMap has.
-fn envoy_configuration(rendered: &str) -> Result<String> {
-    for document in rendered.split("\n---\n") {
-        let document: Value = serde_saphyr::from_str(document)?;
-        if let Some(text) = at(&document, "/data/envoy.yaml").as_str() {
-            return Ok(text.to_owned());
-        }
-    }
-    anyhow::bail!("no ConfigMap has envoy.yaml")
+fn envoy_configuration(documents: &[Value]) -> Result<&str> {
+    let text = documents.iter().find_map(|document| at(document, "/data/envoy.yaml").as_str());
+    text.context("no ConfigMap has envoy.yaml")
 }
 
 fn check_envoy(file: &Path, text: &str) -> Result<()> {

@@ -48,6 +48,8 @@ pub struct Measured {
     pub moved: f64,
     /// The share of customers whose shard 1, 2, … bad customers cover.
     pub covered: Vec<f64>,
+    /// The mean share of a customer's hosts that 1, 2, … bad customers hold.
+    pub held: Vec<f64>,
 }
 
 impl Measured {
@@ -62,13 +64,15 @@ impl Measured {
         let pairs = |condition: fn(u32, Fleet) -> bool| {
             share(overlaps.iter().filter(|shared| condition(**shared, fleet)).count(), overlaps.len())
         };
+        let (covered, held) = beside_bad_customers(&shards, fleet);
         Self {
             distinct,
             mean_overlap: f64::from(overlaps.iter().sum::<u32>()) / overlaps.len() as f64,
             disjoint: pairs(|shared, _| shared == 0),
             identical: pairs(|shared, fleet| shared == fleet.size),
             moved: moved(algorithm, fleet),
-            covered: covered(&shards),
+            covered,
+            held,
         }
     }
 }
@@ -97,18 +101,20 @@ fn shards(algorithm: Algorithm, fleet: Fleet, customers: usize) -> Vec<Set> {
         .collect()
 }
 
-/// The first of each group is the customer, the others are bad.
-fn covered(shards: &[Set]) -> Vec<f64> {
-    let mut hits = [0; MOST_BAD];
+/// [`Measured::covered`] and [`Measured::held`]. The first of each group is the customer, the others are bad.
+fn beside_bad_customers(shards: &[Set], fleet: Fleet) -> (Vec<f64>, Vec<f64>) {
+    let (mut covered, mut held) = ([0; MOST_BAD], [0; MOST_BAD]);
     for group in shards.chunks_exact(MOST_BAD + 1) {
         let [mine, bad @ ..] = group else { continue };
         let mut spared = *mine;
-        for (hits, shard) in hits.iter_mut().zip(bad) {
+        for ((covered, held), shard) in covered.iter_mut().zip(&mut held).zip(bad) {
             spared &= !shard;
-            *hits += usize::from(spared == 0);
+            *covered += usize::from(spared == 0);
+            *held += (fleet.size - spared.count_ones()) as usize;
         }
     }
-    hits.into_iter().map(|hits| share(hits, GROUPS)).collect()
+    let shares = |counts: [usize; MOST_BAD], whole| counts.map(|count| share(count, whole)).to_vec();
+    (shares(covered, GROUPS), shares(held, GROUPS * fleet.size as usize))
 }
 
 /// The same random order each time (Fisher and Yates, with xorshift64*), so that who is grouped with whom

@@ -54,11 +54,22 @@ groups; the standard error is at most 0.0035. In theory it is Σⱼ (−1)ʲ · 
 
 {cover}
 ![The probability that bad customers cover a shard, over their number](isolation-cover.svg)
-",
+
+## What failover inside the shard saves
+
+The share of another customer's requests that fail while `m` bad customers keep all their hosts down. Without
+failover it is the share of the customer's hosts that are down, in theory 1 − (1 − k/N)ᵐ. With
+[failover inside the shard](failover.md), requests fail only if all hosts of the shard are down, which is the table
+above. Both take for granted that hosts that are down keep their places in the shards, as
+[numbered hosts](failover.md#identity) do.
+
+{failover}",
+
         distinct = distinct(fleets),
         overlap = overlap(fleets),
         moved = moved(fleets),
         cover = cover(fleets),
+        failover = failover(fleets),
     )
 }
 
@@ -97,15 +108,39 @@ fn moved(fleets: &[Compared]) -> String {
 }
 
 fn cover(fleets: &[Compared]) -> String {
-    let rows = fleets.iter().flat_map(|Compared { fleet: Fleet { hosts, size }, rendezvous, lua }| {
-        BAD.map(|bad| {
-            let measured = |covered: &[f64]| covered.get(bad - 1).copied().unwrap_or(f64::NAN);
-            let theory = theory::cover(*hosts, *size, bad as i32);
-            let shares = [theory, measured(&rendezvous.covered), measured(&lua.covered)];
-            cells([hosts.to_string(), size.to_string(), bad.to_string()], shares.map(probability))
-        })
+    let rows = beside_bad_customers(fleets, |Compared { fleet, rendezvous, lua }, bad| {
+        let theory = theory::cover(fleet.hosts, fleet.size, bad as i32);
+        [theory, at(&rendezvous.covered, bad), at(&lua.covered, bad)].map(probability)
     });
     table(&["N", "k", "m", "theory", "`rendezvous`", "`lua_djb2`"], rows)
+}
+
+fn failover(fleets: &[Compared]) -> String {
+    let rows = beside_bad_customers(fleets, |Compared { fleet, rendezvous, lua }, bad| {
+        let without = theory::held(fleet.hosts, fleet.size, bad as i32);
+        let with = theory::cover(fleet.hosts, fleet.size, bad as i32);
+        let [rendezvous, lua] =
+            [rendezvous, lua].map(|measured| (at(&measured.held, bad), at(&measured.covered, bad)));
+        [without, with, rendezvous.0, rendezvous.1, lua.0, lua.1].map(percent)
+    });
+    let columns = ["N", "k", "m", "theory", "with failover"];
+    let measured = ["`rendezvous`", "with failover", "`lua_djb2`", "with failover"];
+    table(&[&columns[..], &measured].concat(), rows)
+}
+
+/// A row for each fleet and number of bad customers.
+fn beside_bad_customers<'a, const N: usize>(
+    fleets: &'a [Compared],
+    values: impl Fn(&'a Compared, usize) -> [String; N],
+) -> impl Iterator<Item = Vec<String>> {
+    let names = |Fleet { hosts, size }, bad: usize| [hosts.to_string(), size.to_string(), bad.to_string()];
+    let pairs = fleets.iter().flat_map(|compared| BAD.map(|bad| (compared, bad)));
+    pairs.map(move |(compared, bad)| cells(names(compared.fleet, bad), values(compared, bad)))
+}
+
+/// What was measured with that number of bad customers.
+fn at(measured: &[f64], bad: usize) -> f64 {
+    measured.get(bad - 1).copied().unwrap_or(f64::NAN)
 }
 
 fn cells<const M: usize, const N: usize>(names: [String; M], values: [String; N]) -> Vec<String> {

@@ -34,6 +34,11 @@ pub fn cover(hosts: u32, size: u32, bad: i32) -> f64 {
         .sum()
 }
 
+/// The mean share of a shard's hosts that are in the shards of `bad` customers.
+pub fn held(hosts: u32, size: u32, bad: i32) -> f64 {
+    1.0 - (1.0 - f64::from(size) / f64::from(hosts)).powi(bad)
+}
+
 /// The share of shards that change when one host joins `hosts`: those that the new one is a member of.
 pub fn moved(hosts: u32, size: u32) -> f64 {
     f64::from(size) / f64::from(hosts + 1)

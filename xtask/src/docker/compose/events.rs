@@ -1,6 +1,5 @@
 //! What fails, and for how long, when parts of the stack fail.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,8 +14,9 @@ const ENVOY: &str = "poc-routing-envoy-1";
 const NETWORK: &str = "poc-routing_default";
 /// How long a server is paused or cut off.
 const DOWN: Duration = Duration::from_secs(3);
-/// The most seconds until everything works again, on a machine that has nothing else to do.
-const LIMIT: f64 = 3.0;
+/// The most seconds until everything works again. An idle machine takes less than 3; this one may be slow. What waits
+/// for DNS to be asked again by the clock, or for a connection to time out, takes longer.
+const LIMIT: f64 = 15.0;
 /// How often addresses are swapped: Docker need not hand them out as expected.
 const TRIES: usize = 5;
 
@@ -39,26 +39,18 @@ const EVENTS: [(&str, Event); 9] = [
 
 /// Prints the table of docs/docker.md.
 pub fn table(stack: &Stack) -> Result<()> {
-    let limit = LIMIT * load_per_processor().max(1.0);
     println!("| event | sent | failed | misrouted | failing for | back after |\n|---|--:|--:|--:|--:|--:|");
     let mut wrong = Vec::new();
     for (name, event) in EVENTS {
         let outcome = during(|| event(stack))?;
         let Outcome { sent, failed, misrouted, outage, back, report } = &outcome;
         println!("| {name} | {sent} | {failed} | {misrouted} | {outage:.1} s | {back:.1} s |");
-        if *misrouted > 0 || *back > limit || *sent == *failed {
+        if *misrouted > 0 || *back > LIMIT || *sent == *failed {
             wrong.push(format!("{name}: {report:#}"));
         }
     }
-    ensure!(wrong.is_empty(), "misrouted, or back later than {limit:.1} s:\n{}", wrong.join("\n"));
+    ensure!(wrong.is_empty(), "misrouted, or back later than {LIMIT} s:\n{}", wrong.join("\n"));
     Ok(())
-}
-
-/// How many processes wanted each processor in the last minute.
-fn load_per_processor() -> f64 {
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().and_then(|load| load.parse::<f64>().ok()).unwrap_or_default();
-    load / thread::available_parallelism().map_or(1.0, |count| count.get() as f64)
 }
 
 /// The restart policy has to mend it: counted from the crash.

@@ -92,6 +92,8 @@ fn start(stack: &Stack) -> Result<String> {
         "envoy",
         "-c",
         "/etc/envoy-config/envoy.yaml",
+        "--service-node",
+        "pinroute-test-envoy",
         "--drain-time-s",
         "10",
     ];

@@ -1,6 +1,7 @@
 //! `make test-compose`: the Compose stack as its users start it, and what it does when parts of it fail.
 
 mod events;
+mod failover;
 mod headless;
 mod load;
 mod stack;
@@ -41,6 +42,7 @@ pub fn test(only: &str) -> Result<()> {
     step("a gap in the numbers", steps::gap)?;
     step("the profile lua", steps::lua)?;
     step("the profile shuffle", steps::shuffle)?;
+    step("the profile failover", failover::failover)?;
     step("stop", steps::stop)?;
     step("the names of Kubernetes", headless::names)?;
     drop(stack);

@@ -18,6 +18,7 @@ use crate::docker::images::{self, Arguments};
 pub const LISTEN: SocketAddr = local(10000);
 pub const SHARDS: SocketAddr = local(10001);
 pub const LUA: SocketAddr = local(10002);
+pub const FAILOVER: SocketAddr = local(10003);
 pub const ADMIN: SocketAddr = local(9901);
 pub const API: SocketAddr = local(18001);
 

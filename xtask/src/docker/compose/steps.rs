@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use pinroute_testkit::http::Client;
+use pinroute_testkit::http::{Client, Response};
 use serde_json::{Value, json};
 
 use super::load::command_line;
@@ -13,8 +13,8 @@ use crate::command::{at, output};
 
 /// How long `docker compose stop` may take: nothing is in flight.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
-/// Until a change is in effect.
-const BACK_LIMIT: Duration = Duration::from_secs(3);
+/// Until a change is in effect, on a slow machine.
+const BACK_LIMIT: Duration = Duration::from_secs(15);
 /// The servers that shuffle-shard-rtds.yaml uses without a live value.
 const SHUFFLED: &str = "8";
 
@@ -105,6 +105,13 @@ fn shard(client: &Client) -> Result<String> {
     Ok(String::from_utf8_lossy(value).into_owned())
 }
 
+/// Whether a server of the shard has answered: host 0 is the first one.
+fn is_in_shard(response: &Response) -> bool {
+    let shard = response.header("x-shard-assignment").unwrap_or_default().split(',');
+    let mut servers = shard.filter_map(|host| host.parse::<u32>().ok()).map(|host| host + 1);
+    servers.any(|number| response.header("x-served-by") == Some(&format!("poc-routing-server-{number}")))
+}
+
 /// Live values from the API to a response, and without the control plane.
 pub fn shuffle(stack: &Stack) -> Result<()> {
     let mut up = stack.compose(&["--profile", "shuffle", "up", "--detach", "--no-build", "--wait"]);
@@ -140,6 +147,7 @@ pub fn shuffle(stack: &Stack) -> Result<()> {
         let path = format!("/echo/{number}");
         let response = requests.request("GET", &path, &[("x-customer-id", "customer-A")], b"")?;
         *statuses.entry(response.status).or_insert(0) += 1;
+        ensure!(response.status != 200 || is_in_shard(&response), "misrouted: {:?}", response.headers);
         if back.is_none() && number % 20 == 0 && put(4, &token).is_ok_and(|status| status == 200) {
             back = Some(crashed.elapsed());
         }
