@@ -14,7 +14,7 @@ table="| Envoy | Wasm filter | dynamic module |"$'\n'"|---|---|---|"
 run() { # ADAPTER VERSION: prints the result
   local log="target/matrix/$1-$2.log" result
   echo "Envoy $2: running the end-to-end tests ($1)" >&2
-  PINROUTE_ADAPTER=$1 PINROUTE_ENVOY_VERSION=$2 "${CARGO:-cargo}" test --test e2e >"$log" 2>&1
+  PINROUTE_ADAPTER=$1 PINROUTE_ENVOY_VERSION=$2 "${CARGO:-cargo}" test --workspace --test e2e >"$log" 2>&1
   local status=$?
   result=$(sed -nE 's/^test result: [^ ]+ ([0-9]+ passed; [0-9]+ failed).*/\1/p' "$log" | tail -n 1)
   printf '%s' "${result:-did not run: see $log}"

@@ -1,5 +1,6 @@
 //! Which tests the dynamic module does not take part in, and why.
 
+use crate::is_older_than;
 use pinroute_testkit::adapter::Adapter;
 
 const NO_VM: &str = "a module has no VM that could be lost: a panic is caught, and a fault would end Envoy";
@@ -35,8 +36,7 @@ pub fn is_exception() -> bool {
     let thread = std::thread::current();
     let name = thread.name().expect("a test's thread has its name");
     let (_, reason) = EXCEPTIONS.iter().find(|(test, _)| *test == name).expect("it is in the table");
-    let is_old = std::env::var("PINROUTE_ENVOY_VERSION").is_ok_and(|version| version.starts_with("1.38."));
-    let is_exception = Adapter::current() == Adapter::Native && (is_old || *reason != SHOWN_LATER);
+    let is_exception = Adapter::current() == Adapter::Native && (is_older_than(39) || *reason != SHOWN_LATER);
     if is_exception {
         println!("not with the dynamic module: {reason}");
     }

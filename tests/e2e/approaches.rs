@@ -1,7 +1,7 @@
 //! The other approaches end to end, with the real control plane: endpoints by EDS, and clusters by CDS. Hosts come and go, and
 //! keep their numbers.
 
-use crate::live_admin::own_admin;
+use crate::live_admin::{own_admin, without_unknown_paths};
 use crate::live_rtds::SOON;
 use crate::shuffle::shown;
 use pinroute_testkit::control_plane::ControlPlane;
@@ -34,6 +34,7 @@ impl Stage {
         let env = TestEnv::builder(config)
             .concurrency(2)
             .admin(own_admin())
+            .edit(without_unknown_paths)
             .address(("control-plane", 18000), plane.xds())
             .with_servers(dns, servers)
             .start()

@@ -1,5 +1,6 @@
 //! The control plane against a real Envoy: in all four forms of the protocol, refused, killed, and in time.
 
+use crate::is_older_than;
 use crate::shuffle::answer_directly;
 use pinroute_testkit::control_plane::ControlPlane;
 use pinroute_testkit::env::TestEnv;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An Envoy that has lost its control plane waits for up to 30 s before it connects again.
 const SOON: Duration = Duration::from_secs(45);
@@ -211,6 +212,12 @@ fn every_form_of_the_protocol_is_accepted_updated_and_resumed() {
 
 #[test]
 fn a_refused_update_is_shown_and_not_repeated_until_it_is_mended() {
+    if is_older_than(38) {
+        println!(
+            "not with an Envoy as old as this: it crashes when a filter that it has refused comes mended"
+        );
+        return;
+    }
     for form in FORMS {
         let folder = tempfile::tempdir().unwrap();
         let module = folder.path().join("pinroute.wasm");
@@ -250,18 +257,31 @@ fn a_refused_update_is_shown_and_not_repeated_until_it_is_mended() {
 
 #[test]
 fn the_demo_shows_its_time_line_with_the_shipped_configuration() {
-    // 30 s become 6 s: Envoy has to be there before the first step is over.
-    let plane = ControlPlane::start(&["--demo", "--demo-speed", "5"]).unwrap();
-    let env = TestEnv::builder("shuffle-shard-rtds.yaml")
-        .replicas(1)
-        .address(("control-plane", 18000), plane.xds())
-        .edit(answer_directly)
-        .start()
-        .unwrap();
+    // 30 s become 6 s. On a slow machine, Envoy is not there before the first step is over.
+    let is_seen = ["5", "1"].into_iter().any(|speed| {
+        let begun = Instant::now();
+        let plane = ControlPlane::start(&["--demo", "--demo-speed", speed]).unwrap();
+        let env = TestEnv::builder("shuffle-shard-rtds.yaml")
+            .replicas(1)
+            .address(("control-plane", 18000), plane.xds())
+            .edit(answer_directly)
+            .start()
+            .unwrap();
+        let first_step = Duration::from_secs(30).div_f64(speed.parse().unwrap());
+        let is_in_time = begun.elapsed() + Duration::from_secs(1) < first_step;
+        if is_in_time {
+            the_time_line_is_seen(&env);
+        }
+        is_in_time
+    });
+    assert!(is_seen, "Envoy took more than half a minute to start");
+}
+
+fn the_time_line_is_seen(env: &TestEnv) {
     let client = env.client();
     let mut seen = [("customer-A", Vec::new()), ("customer-B", Vec::new())];
     let line = [vec!["2/8", "3/12"], vec!["2/8", "2/12", "4/12"]];
-    eventually(SOON, || {
+    eventually(2 * SOON, || {
         for (customer, all) in &mut seen {
             let now = numbers(&client, customer);
             if all.last() != Some(&now) {

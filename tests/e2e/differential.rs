@@ -1,11 +1,12 @@
-//! The same requests to the filter and to external processing, in the same Envoy: they agree on every decision. Where they
-//! can, EDS and Lua take part.
+//! The same requests to the filter, the dynamic module and external processing, in the same Envoy: they agree on every
+//! decision. Where they can, EDS and Lua take part.
 
 use crate::ext_proc::{cluster, filter, socket};
 use crate::live_rtds::SOON;
-use crate::{assert_no_reload, one_route};
+use crate::{assert_no_reload, native, one_route};
 use pinroute_core::hash::mix;
 use pinroute_core::key::percent::decode_form;
+use pinroute_testkit::adapter;
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::control_plane::ControlPlane;
 use pinroute_testkit::dns::Dns;
@@ -21,6 +22,8 @@ use std::time::Duration;
 
 const DFP: &str = "dynamic_forward_proxy_cluster";
 const ECHO: &str = "echo";
+/// The listeners beside the filter's own, each with another adapter in its place: the dynamic module and the service.
+const ALIKE: [&str; 2] = ["native", "ext_proc"];
 const HCM: &str = "/filter_chains/0/filters/0/typed_config";
 
 /// Keys as they stand in a query, ordinary and odd.
@@ -187,8 +190,8 @@ fn normal(body: &str) -> String {
     Value::Object(seen).to_string()
 }
 
-/// Both, side by side.
-struct Pair {
+/// All of them, side by side.
+struct Adapters {
     env: TestEnv,
     service: ExtProc,
     /// The listeners beside the filter's own.
@@ -215,7 +218,7 @@ impl Batch {
         Self { config, cluster, resolves: false, plane: None, more: Vec::new(), edit: |_| () }
     }
 
-    fn start(self) -> Pair {
+    fn start(self) -> Adapters {
         let dns = Dns::start().unwrap();
         let servers = Servers::start(4, &ServersOptions::default(), &dns).unwrap();
         let echo: SocketAddr = servers.addr(1).into();
@@ -230,7 +233,8 @@ impl Batch {
         let address = service.address();
         let Self { config, cluster: route, plane, more, edit, .. } = self;
         let backends: Vec<SocketAddr> = (1..=4).map(|server| servers.addr(server).into()).collect();
-        let names: Vec<_> = ["ext_proc"].into_iter().chain(more.iter().map(|(name, _)| *name)).collect();
+        let alike = ALIKE.into_iter().filter(|name| *name != "native" || native::is_supported());
+        let names: Vec<_> = alike.chain(more.iter().map(|(name, _)| *name)).collect();
         let env = TestEnv::builder("envoy.yaml")
             .with_servers(dns, servers)
             .plugin(config)
@@ -260,23 +264,30 @@ impl Batch {
                         listeners[0].pointer_mut(&format!("{HCM}/route_config/virtual_hosts/0")).unwrap();
                     host.as_object_mut().unwrap().remove("retry_policy");
                     edit(&mut listeners[0]);
-                    let mut twin = listeners[0].clone();
-                    twin["name"] = json!("ext_proc");
-                    *twin.pointer_mut(&format!("{HCM}/http_filters/0")).unwrap() = filter();
+                    let [module, service] = ALIKE.map(|name| {
+                        let mut twin = listeners[0].clone();
+                        twin["name"] = json!(name);
+                        twin
+                    });
+                    listeners.extend([module, service]);
+                    adapter::for_native(&mut listeners[1]);
+                    *listeners[2].pointer_mut(&format!("{HCM}/http_filters/0")).unwrap() = filter();
+                    if !native::is_supported() {
+                        listeners.remove(1);
+                    }
                     for (name, change) in more {
                         let mut other = listeners[0].clone();
                         other["name"] = json!(name);
                         change(&mut other);
                         listeners.push(other);
                     }
-                    listeners.push(twin);
                 });
                 Ok(())
             })
             .start()
             .unwrap();
         let others = names.into_iter().map(|name| (name, env.envoy.listener_addr(name).unwrap())).collect();
-        Pair { env, service, others, _resolver: running }
+        Adapters { env, service, others, _resolver: running }
     }
 }
 
@@ -286,8 +297,8 @@ fn plain(name: &str, address: SocketAddr) -> Value {
     } })
 }
 
-impl Pair {
-    /// Sends requests to all listeners. `ext_proc` agrees on everything; others on the decision.
+impl Adapters {
+    /// Sends requests to all listeners. Those of [`ALIKE`] agree on everything; others on the decision.
     fn agree(&self, label: &str, numbers: std::ops::Range<u64>) {
         let mut statuses = std::collections::BTreeMap::new();
         for index in numbers {
@@ -301,8 +312,8 @@ impl Pair {
                 }
                 let theirs = ask(*address, &bytes);
                 let shown = String::from_utf8_lossy(&bytes).into_owned();
-                if *name == "ext_proc" {
-                    assert_eq!(ours, theirs, "{label}, request {index}: {shown}");
+                if ALIKE.contains(name) {
+                    assert_eq!(ours, theirs, "{label}, {name}, request {index}: {shown}");
                 } else {
                     assert_eq!(
                         decision(&ours),
@@ -366,7 +377,7 @@ fn fickle(port: u16) -> FakeResolver {
 }
 
 #[test]
-fn the_filter_and_external_processing_resolve_alike() {
+fn all_adapters_resolve_alike() {
     let allowed = json!(["poc-routing-server-*"]);
     let configs = [
         ("resolve", json!({ "resolve": {}, "allowed_targets": allowed })),
@@ -409,7 +420,7 @@ fn the_filter_and_external_processing_resolve_alike() {
 }
 
 #[test]
-fn the_filter_and_external_processing_compute_alike() {
+fn all_adapters_compute_alike() {
     let authority = json!({ "authority": "poc-routing-server-{index}:8081" });
     let configs = [
         ("index", json!({ "index": { "mode": "numeric", "replicas": 4 }, "target": authority }), DFP),
@@ -498,7 +509,7 @@ fn by_cluster(listener: &mut Value) {
 }
 
 #[test]
-fn eds_rtds_and_external_processing_agree_while_values_change() {
+fn all_adapters_and_approaches_agree_while_values_change() {
     let plane = ControlPlane::start(&[]).unwrap();
     let set = |total: u32, size: u32, customer: u32| {
         let values = json!({ "values": {
@@ -518,8 +529,8 @@ fn eds_rtds_and_external_processing_agree_while_values_change() {
     batch.plane = Some(plane.xds());
     batch.edit = by_endpoint;
     batch.more = vec![("rtds", by_cluster)];
-    let pair = batch.start();
-    let hosts: Vec<_> = (1..=4).map(|server| pair.env.servers.addr(server).to_string()).collect();
+    let adapters = batch.start();
+    let hosts: Vec<_> = (1..=4).map(|server| adapters.env.servers.addr(server).to_string()).collect();
     plane.call("PUT", "/v1/hosts", &json!({ "hosts": hosts })).unwrap();
     for (step, (total, size, customer)) in
         [(4, 2, 1), (3, 1, 3), (4, 3, 2), (2, 2, 1), (4, 1, 4)].into_iter().enumerate()
@@ -528,14 +539,14 @@ fn eds_rtds_and_external_processing_agree_while_values_change() {
         let probe = b"GET /headers HTTP/1.1\r\nhost: h\r\nx-customer-id: customer-7";
         let expected = format!("{}/{total}", customer.min(total));
         eventually(SOON, || {
-            let listeners = pair.others.iter().map(|(_, address)| *address).chain([pair.env.addr()]);
+            let listeners = adapters.others.iter().map(|(_, address)| *address).chain([adapters.env.addr()]);
             let seen: Vec<_> = listeners.map(|address| ask(address, probe)).collect();
             let is_there = |seen: &Seen| seen.status.contains(" 200 ") && seen.shard.contains(&expected);
             if seen.iter().all(is_there) { Ok(()) } else { Err(format!("{expected}: {seen:?}")) }
         })
         .unwrap();
         let first = 4100 + step as u64 * 200;
-        pair.agree(&format!("{size} of {total} hosts"), first..first + 200);
+        adapters.agree(&format!("{size} of {total} hosts"), first..first + 200);
     }
-    assert!(pair.service.metric("pinroute_runtime_updates_total").unwrap() >= 5);
+    assert!(adapters.service.metric("pinroute_runtime_updates_total").unwrap() >= 5);
 }

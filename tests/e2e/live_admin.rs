@@ -1,5 +1,6 @@
 //! Live values without a control plane: Envoy's runtime by its admin interface, metadata, membership.
 
+use crate::is_older_than;
 use crate::shuffle::{answer_directly, shown};
 use pinroute_testkit::adapter::Adapter;
 use pinroute_testkit::config::Shipped;
@@ -59,7 +60,7 @@ pub fn without_unknown_paths(shipped: &mut Shipped) -> anyhow::Result<()> {
 
 /// Whether this Envoy has `allow_paths` in its admin section: from 1.37 on.
 fn has_allow_paths() -> bool {
-    !std::env::var("PINROUTE_ENVOY_VERSION").is_ok_and(|version| version.starts_with("1.36."))
+    !is_older_than(37)
 }
 
 #[test]

@@ -199,6 +199,9 @@ fn an_outage_of_the_control_plane_keeps_the_last_values() {
         done.store(true, Ordering::Relaxed);
     });
     assert_eq!(xds.streams(Kind::Runtime), 1);
+    let reported = |text: &str| env.envoy.log().matches(text).count();
+    assert_eq!(reported("the runtime stream to the cluster"), 1, "once for each outage");
+    assert_eq!(reported("connected to the runtime server"), 2, "only when it is");
 }
 
 #[test]
@@ -325,8 +328,10 @@ fn longest_request(env: &TestEnv, meanwhile: impl FnOnce()) -> Duration {
                 })
             })
             .collect();
-        meanwhile();
+        // The loops end in every case, so that a failure is reported.
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(meanwhile));
         done.store(true, Ordering::Relaxed);
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         loops.into_iter().map(|one| one.join().unwrap()).max().unwrap()
     })
 }

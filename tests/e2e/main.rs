@@ -13,6 +13,7 @@ mod differential;
 mod explain;
 mod ext_proc;
 mod failover;
+mod failover_moves;
 mod forged;
 mod hostcalls;
 mod hostile;
@@ -33,6 +34,7 @@ mod recipes_with_envoy;
 mod recipes_with_redis;
 mod recipes_with_tls;
 mod requests;
+mod rivals;
 mod routing;
 mod shuffle;
 mod swap;
@@ -43,9 +45,17 @@ use pinroute_testkit::adapter::Adapter;
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::dns::Dns;
 use pinroute_testkit::env::{TestEnv, TestEnvBuilder};
+use pinroute_testkit::envoy::ENVOY_VERSION;
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use pinroute_testkit::servers::{Servers, ServersOptions};
 use serde_json::{Value, json};
+
+/// Whether the Envoy of these tests is older than this minor version of 1.
+fn is_older_than(minor: u32) -> bool {
+    let selected = std::env::var("PINROUTE_ENVOY_VERSION");
+    let version = selected.as_deref().unwrap_or(ENVOY_VERSION);
+    version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok()).unwrap() < minor
+}
 
 /// Enables the filter on every route.
 fn everywhere(shipped: &mut Shipped) -> anyhow::Result<()> {

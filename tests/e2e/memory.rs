@@ -1,12 +1,17 @@
-//! Envoy's memory while routes and their configurations change, and while many routes have one of their own.
+//! Envoy's memory while routes, their configurations and endpoints change, and while many routes have a configuration of their
+//! own.
 
 use crate::assert_no_reload;
+use crate::failover::{failover_env, plugin};
 use crate::per_route::{RouteFile, enabled};
+use crate::shuffle::answer_directly;
 use pinroute_testkit::config::Shipped;
 use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::eventually;
 use pinroute_testkit::load::get_all;
+use pinroute_testkit::xds::{XDS_CLUSTER, Xds};
 use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -95,13 +100,17 @@ impl Env {
         assert_eq!(statuses, [(200, paths.len())].into());
     }
 
-    /// Fails if Envoy has grown too much, or if a VM was lost.
     fn check(&self, warm: u64) {
-        let end = self.memory();
-        println!("Envoy's memory: {} MiB when warm, {} MiB at the end", warm >> 20, end >> 20);
-        assert_no_reload(&self.env);
-        assert!(end < warm + GROWTH, "Envoy has grown from {} to {} MiB", warm >> 20, end >> 20);
+        check(&self.env, warm);
     }
+}
+
+/// Fails if Envoy has grown too much, or if a VM was lost.
+fn check(env: &TestEnv, warm: u64) {
+    let end = env.envoy.resident_memory().unwrap();
+    println!("Envoy's memory: {} MiB when warm, {} MiB at the end", warm >> 20, end >> 20);
+    assert_no_reload(env);
+    assert!(end < warm + GROWTH, "Envoy has grown from {} to {} MiB", warm >> 20, end >> 20);
 }
 
 /// Changes a route again and again. After each change many keys come.
@@ -171,4 +180,47 @@ fn many_routes_have_caches_of_their_own() {
         let path = format!("/where/{number}");
         json!({ "resolve": { "path": path, "timeout": "10s", "cache": { "ttl": "60s" } } })
     });
+}
+
+/// Each time a thousand hosts come that were never there before.
+#[test]
+fn all_endpoints_change() {
+    let xds = Xds::start().unwrap();
+    let push = |generation: usize| {
+        let endpoint = |host: usize| {
+            let ip = Ipv4Addr::from((10 << 24) + u32::try_from(1_000 * generation + host).unwrap());
+            (SocketAddr::from((ip, 80)), json!({ "host_id": format!("host-{generation}-{host}") }))
+        };
+        xds.set_endpoints("fleet", &(0..1_000).map(endpoint).collect::<Vec<_>>());
+    };
+    let mut config = plugin();
+    config["key"] = json!({ "query": "client_id" });
+    config["shuffle_shard"]["hosts_from"] = json!("fleet");
+    config["membership"] = json!({ "cluster": "fleet", "eds": { "cluster": XDS_CLUSTER } });
+    let server = xds.envoy_cluster();
+    let with_server = move |shipped: &mut Shipped| shipped.add_cluster(server).map(drop);
+    let env = failover_env(config)
+        .concurrency(1)
+        .replicas(1)
+        .edit(with_server)
+        .edit(answer_directly)
+        .start()
+        .unwrap();
+    let client = env.client();
+    let mut warm = 0;
+    for generation in 0..CHANGES {
+        push(generation);
+        let name = format!("host-{generation}-");
+        eventually(SOON, || match client.get("/?client_id=a").unwrap().header("x-shard-assignment") {
+            Some(shard) if shard.starts_with(&name) => Ok(()),
+            other => Err(format!("the shard {other:?} has no {name}")),
+        })
+        .unwrap();
+        let keys: Vec<_> = (0..KEYS).map(|key| format!("/?client_id={generation}-{key}")).collect();
+        assert_eq!(get_all(env.addr(), CONNECTIONS, &keys).unwrap(), [(200, KEYS)].into());
+        if generation == WARM {
+            warm = env.envoy.resident_memory().unwrap();
+        }
+    }
+    check(&env, warm);
 }

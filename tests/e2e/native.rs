@@ -1,5 +1,6 @@
 //! The dynamic module: what it does beside what the other tests show with `PINROUTE_ADAPTER=native`.
 
+use crate::is_older_than;
 use crate::live_rtds::{SOON, clients, config_of, request_until, wait_for};
 use crate::shuffle::answer_directly;
 use pinroute_core::mode::IndexMode;
@@ -22,11 +23,10 @@ const WARM: usize = 40;
 const GROWTH: u64 = 8 << 20;
 
 /// Whether this Envoy loads the module. 1.36 and 1.37 take only modules that were built for exactly them.
-fn is_supported() -> bool {
-    let version = std::env::var("PINROUTE_ENVOY_VERSION").unwrap_or_default();
-    let is_old = ["1.36.", "1.37."].iter().any(|old| version.starts_with(old));
+pub fn is_supported() -> bool {
+    let is_old = is_older_than(38);
     if is_old {
-        println!("not with Envoy {version}");
+        println!("not with an Envoy as old as this");
     }
     !is_old
 }
@@ -87,6 +87,16 @@ fn a_wrong_configuration_is_refused_with_its_reason() {
     });
     let error = of_route.start().unwrap_err().to_string();
     assert!(error.contains("configuration of a route refused: key.qeury: unknown field"), "{error}");
+}
+
+/// Envoy shows a module nothing of virtual hosts, and `pinroute check` sees no routes that come from a server.
+#[test]
+fn a_namespace_of_metadata_brings_a_warning_that_it_is_that_of_routes_only() {
+    if !is_supported() {
+        return;
+    }
+    let env = env("index.yaml").plugin(json!({ "per_route": "pinroute" })).start().unwrap();
+    env.envoy.wait_for_log("per_route: Envoy shows a dynamic module the metadata of routes only").unwrap();
 }
 
 #[test]

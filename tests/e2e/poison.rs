@@ -257,7 +257,9 @@ fn run(way: Way) -> Vec<Tenant> {
 
 #[test]
 fn a_poison_tenant_harms_those_who_share_its_whole_shard() {
-    println!("| way | tenants harmed, of 99 | requests failed | most of one tenant |\n|---|---:|---:|---:|");
+    println!(
+        "| way | other customers harmed, of 99 | their requests that failed | most of one customer |\n|---|---:|---:|---:|"
+    );
     let mut harmed = Vec::new();
     for way in WAYS {
         let all = run(way);
