@@ -26,7 +26,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS := $(REMAP)
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
 
-run: wasm build ## build everything and start the whole demo on loopback; Ctrl-C stops it; APPROACH=rtds|cds|eds|ext-proc
+run: wasm build ## build everything and start the whole demo on loopback; Ctrl-C stops it; APPROACH=rtds|cds|eds|ext-proc|failover
 	@exec $(DEV) run --approach $(APPROACH)
 
 test: wasm trap native native-trap empty-filter build ## unit, property, contract and end-to-end tests against a real Envoy
@@ -55,14 +55,15 @@ lint: format wasm native build ## formatting, clippy, documentation, licences, e
 format:
 	$(CARGO) fmt --all --check
 
-prove: wasm ## what takes long: random requests, xDS streams and API calls by the million, and ten million keys through each cache with a bound on Envoy's memory
+prove: wasm native ## what takes long: random requests, xDS streams and API calls by the million, and ten million keys through each cache with a bound on Envoy's memory
 	PROPTEST_CASES=2000000 $(CARGO) test --package pinroute-core --test routing hostile
 	PROPTEST_CASES=200000 $(CARGO) test --package pinroute-control-plane --lib properties
 	PROPTEST_CASES=50000 $(CARGO) test --package pinroute-control-plane --test hostile_api --test hostile_xds
 	$(CARGO) build --locked --release --package pinroute-cli --package pinroute-bench
 	target/release/pinroute-bench --soak
+	target/release/pinroute-bench --soak --native
 
-bench: wasm native empty-filter ## the benchmark, peers side by side in one run, into bench/results/; BENCH=--quick for a look, BENCH=--control-plane for the control plane
+bench: wasm native empty-filter ## the benchmark, peers side by side in one run, into bench/results/; BENCH=--quick for a look, BENCH=--control-plane for the control plane, BENCH=--approaches for the approaches
 	$(CARGO) build --locked --release --package pinroute-cli --package pinroute-bench
 	@exec target/release/pinroute-bench $(BENCH)
 
