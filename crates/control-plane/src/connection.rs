@@ -11,10 +11,11 @@ use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep};
+use tonic::codegen::tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-/// How long to wait before accepting again, when that failed.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long to wait before accepting again, when that failed: the next attempt may fail at once too, and use up a processor.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A connection that fails when nothing arrives for some time.
 #[derive(Debug)]
@@ -81,6 +82,20 @@ impl Connected for Connection {
     }
 }
 
+/// Such connections of Envoys.
+pub fn of_envoys(
+    incoming: impl Stream<Item = io::Result<TcpStream>>,
+    idle: Duration,
+) -> impl Stream<Item = io::Result<Connection>> {
+    incoming.then(move |accepted| async move {
+        if let Err(error) = &accepted {
+            tracing::warn!(%error, "the xDS server cannot accept a connection");
+            sleep(PAUSE).await;
+        }
+        accepted.map(|stream| Connection::new(stream, idle))
+    })
+}
+
 /// Accepts such connections for the API.
 #[derive(Debug)]
 pub struct Connections {
@@ -116,6 +131,15 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn accepting_again_waits_after_a_failure() {
+        let failures = (0..5).map(|_| Err(io::Error::from_raw_os_error(24)));
+        let started = Instant::now();
+        let seen = of_envoys(tonic::codegen::tokio_stream::iter(failures), Duration::from_secs(1));
+        assert_eq!(seen.filter(Result::is_err).collect::<Vec<_>>().await.len(), 5);
+        assert_eq!(started.elapsed(), 5 * PAUSE);
+    }
 
     #[tokio::test]
     async fn a_connection_ends_when_nothing_arrives() {

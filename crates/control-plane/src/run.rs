@@ -11,12 +11,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::codegen::tokio_stream::StreamExt;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::api::{App, router};
-use crate::connection::{Connection, Connections};
+use crate::connection::{Connections, of_envoys};
 use crate::demo;
 use crate::discovery;
 use crate::metrics::Metrics;
@@ -175,11 +174,12 @@ async fn stopping(mut stopped: watch::Receiver<bool>) {
 async fn serve_xds(listener: TcpListener, discovery: Discovery, stop: impl Future<Output = ()>) {
     // Without delay: a response is small, and an Envoy waits for it.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let incoming = incoming.map(|accepted| accepted.map(|stream| Connection::new(stream, IDLE)));
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
-    if let Err(error) = { server }.serve_with_incoming_shutdown(discovery, incoming, stop).await {
+    if let Err(error) =
+        { server }.serve_with_incoming_shutdown(discovery, of_envoys(incoming, IDLE), stop).await
+    {
         tracing::error!(%error, "the xDS server failed");
     }
 }

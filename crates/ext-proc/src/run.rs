@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::server::{HealthReporter, health_reporter};
@@ -33,6 +34,9 @@ use crate::service::Service;
 
 /// How long requests in flight may take after a signal to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long to wait before accepting again, when that failed.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long the first live values are waited for before Envoy is served: a service that starts anew must not decide by other
 /// numbers than before only because it is faster than the control plane.
@@ -235,15 +239,27 @@ async fn serve(
         Listen::Tcp(address) => {
             let (listener, real) = listen(*address).await?;
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            let serving = server.serve_with_incoming_shutdown(incoming, stop);
+            let serving = server.serve_with_incoming_shutdown(patient(incoming), stop);
             (tokio::spawn(async { report(serving.await) }), Listen::Tcp(real))
         }
         Listen::Unix(path) => {
             let failed = |source| Error::Bind { address: address.clone(), source };
             let listener = bind_socket(path).await.map_err(failed)?;
-            let serving = server.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop);
+            let incoming = UnixListenerStream::new(listener);
+            let serving = server.serve_with_incoming_shutdown(patient(incoming), stop);
             (tokio::spawn(async { report(serving.await) }), address.clone())
         }
+    })
+}
+
+/// After a failure it waits before it accepts again: the next attempt may fail at once too, and use up a processor.
+fn patient<S>(incoming: impl Stream<Item = io::Result<S>>) -> impl Stream<Item = io::Result<S>> {
+    incoming.then(|accepted| async {
+        if let Err(error) = &accepted {
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(PAUSE).await;
+        }
+        accepted
     })
 }
 
@@ -273,5 +289,19 @@ async fn serve_metrics(
     let routes = Routes::new().route("/metrics", get(text)).route("/healthz", get(|| async { "ok" }));
     if let Err(error) = async { axum::serve(listener, routes).with_graceful_shutdown(stop).await }.await {
         tracing::error!(%error, "the metrics failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn accepting_again_waits_after_a_failure() {
+        let failures = (0..5).map(|_| Err::<(), _>(io::Error::from_raw_os_error(24)));
+        let started = tokio::time::Instant::now();
+        let seen: Vec<_> = patient(tokio_stream::iter(failures)).collect().await;
+        assert!(seen.len() == 5 && seen.iter().all(Result::is_err));
+        assert_eq!(started.elapsed(), 5 * PAUSE);
     }
 }
