@@ -6,9 +6,11 @@ use pinroute_testkit::env::TestEnv;
 use pinroute_testkit::eventually;
 use pinroute_testkit::fake_resolver::{FakeResolver, FakeResponse};
 use serde_json::json;
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -118,11 +120,17 @@ fn a_thousand_requests_for_one_cold_key_make_one_call() {
     assert_eq!(stat(&env, "routed"), 1000);
 }
 
+/// A client that has asked for the key `a`, and leaves when it is dropped.
+fn ask(env: &TestEnv) -> TcpStream {
+    let mut stream = TcpStream::connect(env.addr()).unwrap();
+    stream.write_all(b"GET /join?client_id=a HTTP/1.1\r\nhost: h\r\n\r\n").unwrap();
+    stream
+}
+
 #[test]
 fn waiting_requests_get_the_response_after_the_first_has_left() {
     let (env, resolver, open) = env_with_gate();
-    let mut first = std::net::TcpStream::connect(env.addr()).unwrap();
-    std::io::Write::write_all(&mut first, b"GET /join?client_id=a HTTP/1.1\r\nhost: h\r\n\r\n").unwrap();
+    let first = ask(&env);
     eventually(SOON, || if stat(&env, "requests") == 1 { Ok(()) } else { Err("none".to_owned()) }).unwrap();
     std::thread::scope(|scope| {
         let second = scope.spawn(|| env.client().get("/join?client_id=a").unwrap());
@@ -140,4 +148,50 @@ fn waiting_requests_get_the_response_after_the_first_has_left() {
     // A module's call ends with the request that it was made for, so the one that waits makes it again.
     let calls = if Adapter::current() == Adapter::Native { 2 } else { 1 };
     assert_eq!((resolver.requests().len(), stat(&env, "abandoned")), (calls, 1));
+}
+
+#[test]
+fn clients_that_leave_together_cost_the_others_nothing() {
+    let (env, _resolver, open) = env_with_gate();
+    let leaving: Vec<_> = (0..5).map(|_| ask(&env)).collect();
+    eventually(SOON, || if stat(&env, "requests") == 5 { Ok(()) } else { Err("fewer".to_owned()) }).unwrap();
+    std::thread::scope(|scope| {
+        let stays = scope.spawn(|| env.client().get("/join?client_id=a").unwrap());
+        eventually(SOON, || if stat(&env, "coalesced") == 5 { Ok(()) } else { Err("fewer".to_owned()) })
+            .unwrap();
+        drop(leaving);
+        eventually(SOON, || match env.envoy.stat("http.ingress_http.downstream_cx_active").unwrap() {
+            1 => Ok(()),
+            other => Err(format!("{other} connections")),
+        })
+        .unwrap();
+        open.store(true, Ordering::Relaxed);
+        let response = stays.join().unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+    });
+    assert_eq!(env.get("/join?client_id=a").unwrap().status, 200, "no failure is remembered");
+    assert_eq!((stat(&env, "abandoned"), stat(&env, "routed"), stat(&env, "cache.hit")), (5, 2, 1));
+}
+
+#[test]
+fn clients_that_leave_one_by_one_do_not_prolong_the_wait() {
+    let plugin = json!({ "resolve": { "timeout": "2s", "cache": {} } });
+    let (env, _resolver) = with_resolver(plugin, |_, _| FakeResponse::status(200, "").delayed(SOON));
+    let env = env.start().unwrap();
+    let leaving: Vec<_> = (0..4).map(|_| ask(&env)).collect();
+    eventually(SOON, || if stat(&env, "requests") == 4 { Ok(()) } else { Err("fewer".to_owned()) }).unwrap();
+    std::thread::scope(|scope| {
+        let stays = scope.spawn(|| {
+            let start = Instant::now();
+            (env.client().get("/join?client_id=a").unwrap(), start.elapsed())
+        });
+        for client in leaving {
+            std::thread::sleep(Duration::from_millis(900));
+            drop(client);
+        }
+        let (response, waited) = stays.join().unwrap();
+        assert_eq!(response.text(), "resolver returned 504");
+        // A timeout that began anew with each of them would end after 5.6 s.
+        assert!(waited < Duration::from_secs(4), "{waited:?}");
+    });
 }

@@ -38,7 +38,10 @@ pub fn cluster(endpoint: &Value) -> Value {
         "name": "ext_proc", "type": "STATIC", "connect_timeout": "1s",
         "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-            "explicit_http_config": { "http2_protocol_options": {} },
+            // As in the shipped cluster.
+            "explicit_http_config": { "http2_protocol_options": {
+                "max_outbound_frames": 100_000, "max_outbound_control_frames": 100_000,
+            } },
         } },
         "load_assignment": { "cluster_name": "ext_proc", "endpoints": [
             { "lb_endpoints": [{ "endpoint": { "address": endpoint } }] },
@@ -46,12 +49,12 @@ pub fn cluster(endpoint: &Value) -> Value {
     })
 }
 
-/// One that notices soon.
-fn health_check() -> Value {
+/// One that notices soon. Envoy's default is no name of a service.
+fn health_check(service: &str) -> Value {
     json!([{
         "timeout": "1s", "interval": "0.05s", "no_traffic_interval": "0.05s",
         "unhealthy_threshold": 1, "healthy_threshold": 1,
-        "grpc_health_check": { "service_name": "envoy.service.ext_proc.v3.ExternalProcessor" },
+        "grpc_health_check": { "service_name": service },
     }])
 }
 
@@ -235,7 +238,8 @@ fn envoy_checks_its_health_and_requests_in_flight_are_answered_at_the_end() {
     });
     let env = env
         .edit(move |shipped| {
-            shipped.cluster("ext_proc")?["health_checks"] = health_check();
+            shipped.cluster("ext_proc")?["health_checks"] =
+                health_check("envoy.service.ext_proc.v3.ExternalProcessor");
             Ok(())
         })
         .start()
@@ -273,7 +277,7 @@ fn a_drain_keeps_requests_from_an_instance_that_stops() {
         .edit(in_place_of_the_filter(socket(first.address()), |_| ()))
         .edit(move |shipped| {
             let cluster = shipped.cluster("ext_proc")?;
-            cluster["health_checks"] = health_check();
+            cluster["health_checks"] = health_check("");
             let endpoints = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"].as_array_mut();
             endpoints.unwrap().push(json!({ "endpoint": { "address": other } }));
             Ok(())
@@ -316,6 +320,57 @@ fn a_drain_keeps_requests_from_an_instance_that_stops() {
     wait_for_healthy(&env, 0);
     second.process().signal(Signal::TERM).unwrap();
     eventually(SOON, || second.process().exited().unwrap().ok_or("it runs".to_owned())).unwrap();
+}
+
+/// Requests over HTTP/2 that are reset as soon as they are sent, several in one go. Ends when Envoy has had enough of it.
+fn reset_at_once(address: SocketAddr) -> std::io::Result<()> {
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    let (headers, settings, reset) = (1, 4, 3);
+    // RFC 7541: GET, http, / from the static table, and an authority.
+    let request = b"\x82\x86\x84\x41\x01a";
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
+    stream.write_all(&frame(settings, 0, 0, &[]))?;
+    for round in 0..4 {
+        let ids = (0..25).map(|number| 2 * (25 * round + number) + 1);
+        let each = ids.flat_map(|id| {
+            [frame(headers, 0x5, id, request), frame(reset, 0, id, &8_u32.to_be_bytes())].concat()
+        });
+        stream.write_all(&each.collect::<Vec<_>>())?;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_client_that_resets_its_requests_costs_the_others_nothing() {
+    let config = json!({ "resolve": { "cache": {} }, "allowed_targets": ["poc-routing-server-*"] });
+    let (env, _service, _resolver) =
+        with_resolver(&config, |_, port| hostport(&format!("{}:{port}", name(1))));
+    let env = env.start().unwrap();
+    let stop = AtomicBool::new(false);
+    let answers: Vec<u16> = std::thread::scope(|scope| {
+        let asking = || {
+            let client = env.client();
+            let status = || client.get("/echo?client_id=7").unwrap().status;
+            std::iter::repeat_with(status).take_while(|_| !stop.load(Ordering::Relaxed)).collect::<Vec<_>>()
+        };
+        let others = [(); 4].map(|()| scope.spawn(asking));
+        // An error is Envoy's own limit on such clients.
+        let resets = [(); 2].map(|()| scope.spawn(|| (0..30).for_each(|_| drop(reset_at_once(env.addr())))));
+        for thread in resets {
+            thread.join().unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+        others.map(|thread| thread.join().unwrap()).concat()
+    });
+    assert!(env.envoy.stat("http.ingress_http.downstream_rq_rx_reset").unwrap() > 1000);
+    let failed = answers.iter().filter(|status| **status != 200).count();
+    assert_eq!(failed, 0, "of {}", answers.len());
+    println!("{} requests beside", answers.len());
 }
 
 #[test]

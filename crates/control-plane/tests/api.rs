@@ -206,6 +206,16 @@ mod tests {
             ("PUT", RUNTIME, &[], r#"{"values": {"x": "\ud800"}}"#, 400, "body"),
             ("PUT", RUNTIME, &[], &large, 413, "body"),
             ("PATCH", RUNTIME, &[], &large, 413, "body"),
+            (
+                "PUT",
+                RUNTIME,
+                &[],
+                r#"{"values": {"p.customer..shard_size": 3}}"#,
+                400,
+                "values.p.customer..shard_size",
+            ),
+            ("PUT", "/v1/hosts", &[], r#"{"cluster": "*", "hosts": []}"#, 400, "cluster"),
+            ("PUT", "/v1/configs/*", &[], "{}", 400, "NAME"),
             // Members.
             ("PUT", RUNTIME, &[], "{}", 400, "values"),
             ("PUT", RUNTIME, &[], r#"{"values": null}"#, 400, "values"),

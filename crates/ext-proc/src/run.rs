@@ -20,8 +20,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_stream::{Stream, StreamExt};
+use tonic::server::NamedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::decider::Decider;
@@ -37,6 +39,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long to wait before accepting again, when that failed.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How many streams that Envoy has reset may wait to be seen. One client can make Envoy reset many, and beyond the limit all streams
+/// of the connection fail, those of other clients too. Of Envoy itself the service need not be afraid.
+const MAX_RESETS: usize = 100_000;
 
 /// How long the first live values are waited for before Envoy is served: a service that starts anew must not decide by other
 /// numbers than before only because it is faster than the control plane.
@@ -158,7 +164,7 @@ impl ExtProc {
 
         let (stop, stopped) = watch::channel(false);
         let (health, health_service) = health_reporter();
-        health.set_serving::<Served>().await;
+        report_health(&health, ServingStatus::Serving).await;
         let routes = tonic::service::Routes::new(ExternalProcessorServer::new(Service {
             decider,
             stopped: stopped.clone(),
@@ -185,13 +191,13 @@ impl ExtProc {
 
     /// Says that it does not serve, and serves on for this time: until Envoy has seen it and sends new requests elsewhere.
     pub async fn drain(&self, time: Duration) {
-        self.health.set_not_serving::<Served>().await;
+        report_health(&self.health, ServingStatus::NotServing).await;
         tokio::time::sleep(time).await;
     }
 
     /// Serves no new requests, and waits for those in flight, but not for long.
     pub async fn stop(self) {
-        self.health.set_not_serving::<Served>().await;
+        report_health(&self.health, ServingStatus::NotServing).await;
         self.stop.send_replace(true);
         let deadline = tokio::time::Instant::now() + STOP_LIMIT;
         for mut server in self.servers {
@@ -207,6 +213,13 @@ impl ExtProc {
         {
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+/// Tells all who ask: Envoy's health checks name no service unless they are told to.
+async fn report_health(health: &HealthReporter, status: ServingStatus) {
+    for service in [Served::NAME, ""] {
+        health.set_service_status(service, status).await;
     }
 }
 
@@ -234,7 +247,10 @@ async fn serve(
     routes: tonic::service::Routes,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(JoinHandle<()>, Listen), Error> {
-    let server = Server::builder().add_routes(routes);
+    let server = Server::builder()
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+        .http2_max_local_error_reset_streams(Some(MAX_RESETS))
+        .add_routes(routes);
     Ok(match address {
         Listen::Tcp(address) => {
             let (listener, real) = listen(*address).await?;

@@ -37,7 +37,9 @@ impl Decoder {
             messages.push(message.to_vec());
             rest = after;
         }
-        self.0 = rest.to_vec();
+        // Nothing is moved before a message is complete: a large one comes in very many pieces.
+        let done = self.0.len() - rest.len();
+        self.0.drain(..done);
         Ok(messages)
     }
 }

@@ -13,13 +13,19 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a request was routed, if its response matters.
 pub type Sent = (Arc<Router>, Route);
 
-/// A call that failed before it was sent: Envoy answers such a call by itself.
-const UNAVAILABLE: Response<'_> =
-    Response::Complete { status: 503, body: b"", headers: response::Headers(&[]) };
+/// How Envoy itself answers a call that failed before it was sent.
+const UNAVAILABLE: Response<'_> = without_body(503);
+/// How Envoy itself answers a call that took too long.
+const TIMED_OUT: Response<'_> = without_body(504);
+
+const fn without_body(status: u16) -> Response<'static> {
+    Response::Complete { status, body: b"", headers: response::Headers(&[]) }
+}
 
 /// A request, from its headers to its end.
 pub struct Stream {
@@ -114,7 +120,7 @@ fn make_call(filter: Filter, stream: &Stream, router: &Arc<Router>, mut call: Ca
     log::debug!("pinroute: calling {}{}", call.cluster, call.path);
     let slot = &*stream.slot;
     let outgoing = Outgoing::new(filter, router, &mut call);
-    let made = outgoing.make(filter);
+    let made = outgoing.make(filter, call.timeout);
     let mut state = slot.state();
     let number = stream.number.get();
     if made == Ok(()) {
@@ -160,12 +166,12 @@ impl Outgoing {
             authority: std::mem::take(&mut call.authority),
             headers,
             body: call.body.take().unwrap_or_default().into_bytes(),
-            timeout: call.timeout,
+            deadline: now() + call.timeout,
         }
     }
 
     /// Makes the call in the name of a request. Hooks may run meanwhile.
-    fn make(&self, filter: Filter) -> Result<(), NoCall> {
+    fn make(&self, filter: Filter, timeout: Duration) -> Result<(), NoCall> {
         let mut headers: Vec<Pair<'_>> = Vec::with_capacity(3 + self.headers.len());
         headers.extend([
             (":method", self.method.as_bytes()),
@@ -173,7 +179,7 @@ impl Outgoing {
             (":authority", self.authority.as_bytes()),
         ]);
         headers.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
-        filter.call(&self.cluster, &headers, &self.body, self.timeout).map(drop)
+        filter.call(&self.cluster, &headers, &self.body, timeout).map(drop)
     }
 }
 
@@ -211,7 +217,7 @@ impl State {
 fn conclude(slot: &Slot, mut resolved: Resolved<u64>) {
     for number in std::mem::take(&mut resolved.waiting) {
         let waiting = slot.state().waiting.remove(&number);
-        match waiting {
+        match waiting.filter(|waiting| waiting.filter.is_alive()) {
             // A panic costs this request only, and not those behind it.
             Some(Waiting { filter, .. }) => {
                 guard_request(filter, (), || conclude_one(slot, filter, number, &resolved));
@@ -272,7 +278,9 @@ pub fn on_destroy(stream: &Rc<Stream>) {
     let Some(token) = leads else { return };
     let next = {
         let State { worker, waiting, .. } = &*state;
-        worker.waiting(token).iter().find_map(|number| Some((*number, waiting.get(number)?.filter)))
+        let of = |number: &u64| Some((*number, waiting.get(number)?.filter));
+        // Of requests that end together, each but the first is over before this is called for the first.
+        worker.waiting(token).iter().filter_map(of).find(|(_, filter)| filter.is_alive())
     };
     let (Some(outgoing), Some((next, next_filter))) = (state.calls.get(&token).cloned(), next) else {
         state.calls.remove(&token);
@@ -281,19 +289,22 @@ pub fn on_destroy(stream: &Rc<Stream>) {
         return;
     };
     drop(state);
-    let made = outgoing.make(next_filter);
+    // The call has the time that is left, however often it is made again. Envoy would take 0 for no limit.
+    let left = outgoing.deadline.as_millis().saturating_sub(now().as_millis());
+    let failure = match left {
+        0 => Some(TIMED_OUT),
+        left => match outgoing.make(next_filter, Duration::from_millis(left)) {
+            Ok(()) => None,
+            Err(NoCall::Failed) => Some(UNAVAILABLE),
+            Err(NoCall::Refused) => Some(Response::Failed),
+        },
+    };
     let mut state = slot.state();
-    match made {
-        Ok(()) => {
-            if let Some(waiting) = state.waiting.get_mut(&next) {
-                waiting.leads = Some(token);
-            }
-        }
-        Err(failed) => {
-            let response = if failed == NoCall::Failed { UNAVAILABLE } else { Response::Failed };
-            let resolved = state.end(token, response);
-            drop(state);
-            resolved.into_iter().for_each(|resolved| conclude(slot, resolved));
-        }
+    if let Some(response) = failure {
+        let resolved = state.end(token, response);
+        drop(state);
+        resolved.into_iter().for_each(|resolved| conclude(slot, resolved));
+    } else if let Some(waiting) = state.waiting.get_mut(&next) {
+        waiting.leads = Some(token);
     }
 }

@@ -91,8 +91,8 @@ pub struct Outgoing {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body; empty if there is none.
     pub body: Vec<u8>,
-    /// How long the response may take.
-    pub timeout: Duration,
+    /// When the response has to be complete.
+    pub deadline: Time,
 }
 
 impl Plugin {

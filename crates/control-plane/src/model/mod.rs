@@ -114,10 +114,11 @@ impl State {
 /// The longest name of a cluster or of an extension configuration, in bytes.
 pub const MAX_NAME: usize = 256;
 
-/// Checks the name of a cluster or of an extension configuration.
+/// Checks the name of a cluster or of an extension configuration. In xDS, `*` stands for all resources.
 fn name(field: &str, name: &str) -> Result<(), Invalid> {
-    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
-        let problem = format!("got {name:?}; allowed: 1 to {MAX_NAME} bytes without control characters");
+    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) || name == "*" {
+        let problem =
+            format!("got {name:?}; allowed: 1 to {MAX_NAME} bytes without control characters, and not *");
         return Err(Invalid::new(field, problem));
     }
     Ok(())

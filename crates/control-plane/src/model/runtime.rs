@@ -105,7 +105,7 @@ impl State {
         let mut edits = Vec::new();
         for (key, value) in values {
             if value.is_null() {
-                valid_key(key)?;
+                valid_name(key)?;
                 edits.extend(self.runtime.contains_key(key).then(|| Edit::Runtime(key.clone(), None)));
             } else {
                 edits.extend(self.set(key, checked(prefix, key, value)?));
@@ -150,11 +150,20 @@ impl State {
 }
 
 fn checked(prefix: &str, key: &str, value: &Value) -> Result<RuntimeValue, Invalid> {
-    valid_key(key)?;
+    valid_name(key)?;
+    if let Some(customer) = customer_of(prefix, key)
+        && !is_valid_customer(customer)
+    {
+        let problem = format!(
+            "got the customer {}; allowed: 1 to {MAX_KEY} bytes without control characters",
+            shown(&customer.into())
+        );
+        return Err(Invalid::new(format!("values.{key}"), problem));
+    }
     RuntimeValue::new(&format!("values.{key}"), prefix, key, value)
 }
 
-fn valid_key(key: &str) -> Result<(), Invalid> {
+fn valid_name(key: &str) -> Result<(), Invalid> {
     if key.is_empty() || key.len() > MAX_RUNTIME_KEY || key.chars().any(char::is_control) {
         let problem = format!(
             "got the name {}; allowed: 1 to {MAX_RUNTIME_KEY} bytes without control characters",
@@ -165,8 +174,19 @@ fn valid_key(key: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// The customer whose shard size the filter reads under this name.
+fn customer_of<'k>(prefix: &str, key: &'k str) -> Option<&'k str> {
+    let rest = key.strip_prefix(prefix)?.strip_prefix('.')?;
+    let customer = rest.strip_suffix(".shard_size")?;
+    Some(customer.strip_prefix("customer.").unwrap_or(customer))
+}
+
+fn is_valid_customer(key: &str) -> bool {
+    !key.is_empty() && key.len() <= MAX_KEY && !key.chars().any(char::is_control)
+}
+
 fn customer_key(prefix: &str, key: &str) -> Result<String, Invalid> {
-    if key.is_empty() || key.len() > MAX_KEY || key.chars().any(char::is_control) {
+    if !is_valid_customer(key) {
         let problem =
             format!("got {}; allowed: 1 to {MAX_KEY} bytes without control characters", shown(&key.into()));
         return Err(Invalid::new("KEY", problem));
@@ -248,6 +268,17 @@ mod tests {
             assert_eq!(
                 State::default().merge_runtime("p", &values(json!({ key: 1 }))).unwrap_err().field,
                 "values"
+            );
+        }
+        let long = "k".repeat(257);
+        for customer in ["customer.", "customer.customer.", "", &format!("customer.{long}"), &long] {
+            let key = format!("p.{customer}.shard_size");
+            let error = State::default().merge_runtime("p", &values(json!({ &key: 1 })));
+            let is_fine = customer.ends_with("customer.customer.");
+            assert_eq!(error.map_err(|error| error.field).err(), (!is_fine).then(|| format!("values.{key}")));
+            assert!(
+                State::default().merge_runtime("p", &values(json!({ key: null }))).is_ok(),
+                "to get rid of it"
             );
         }
         for key in ["", &"k".repeat(257), "a\0"] {

@@ -25,7 +25,7 @@ pub struct Sotw {
 #[derive(Debug, Default)]
 struct State {
     subscription: Subscription,
-    /// Whether the client has ever named a resource: no names mean all before, and none after.
+    /// Whether the client has ever named a resource: no names mean all before, and none after, whatever the kind.
     is_explicit: bool,
     /// The nonce of the last response; empty if there was none.
     nonce: String,
@@ -36,10 +36,9 @@ struct State {
 
 impl State {
     /// Takes over the names of a request. Returns whether there are new ones.
-    fn subscribe(&mut self, kind: Kind, names: &[String]) -> bool {
+    fn subscribe(&mut self, names: &[String]) -> bool {
         self.is_explicit |= !names.is_empty();
-        let implied = kind == Kind::Cluster && !self.is_explicit;
-        let wildcard = implied || names.iter().any(|name| name == WILDCARD);
+        let wildcard = !self.is_explicit || names.iter().any(|name| name == WILDCARD);
         let wanted: BTreeSet<_> = names.iter().filter(|name| *name != WILDCARD).cloned().collect();
         let is_more = wildcard && !self.subscription.wildcard || !wanted.is_subset(&self.subscription.names);
         self.subscription = Subscription { wildcard, names: wanted };
@@ -99,7 +98,7 @@ impl Sotw {
         }
         let known =
             (is_first && !request.version_info.is_empty()).then(|| (kind, request.version_info.clone()));
-        let is_more = state.subscribe(kind, &request.resource_names);
+        let is_more = state.subscribe(&request.resource_names);
         let mut responses = Vec::new();
         if is_first || is_more {
             let resources = state.subscription.resources(kind, snapshot);

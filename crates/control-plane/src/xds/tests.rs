@@ -222,6 +222,22 @@ fn sotw_clusters_come_in_full_and_no_names_mean_all() {
 }
 
 #[test]
+fn sotw_no_names_mean_all_of_every_kind_until_one_is_named() {
+    for kind in [E, R, X] {
+        let first = snapshot(&[(kind, "a", 1), (kind, "b", 2)], &[]);
+        let mut client = Client::new(Some(kind), kind);
+        assert_eq!(client.names(&[], &first), ["2*: a@1 b@2"]);
+        assert_eq!(client.ack("2*", &first), [""; 0]);
+        assert_eq!(client.pushed(&snapshot(&[(kind, "a", 3), (kind, "b", 2)], &[])), ["3*: a@3"]);
+        client.names(&["b"], &first);
+        assert_eq!(client.names(&[], &first), [""; 0]);
+        assert_eq!(client.pushed(&snapshot(&[(kind, "a", 4), (kind, "b", 5)], &[])), [""; 0]);
+        let mut early = Client::new(None, kind);
+        assert_eq!(early.names(&[], &snapshot(&[], &[])).len(), 1, "the client waits for an answer");
+    }
+}
+
+#[test]
 fn sotw_a_cluster_that_has_gone_while_a_client_was_away_is_missing_in_a_list() {
     let mut client = Client::new(Some(C), C);
     client.version = "5".to_owned();

@@ -37,9 +37,14 @@ fn unwrap<M: Message + Default>(resource: &Any, type_url: &str) -> Result<M, Str
     decode(resource, type_url)
 }
 
+/// The beginning of a server's text, fit for a log.
+pub fn shown(text: &str) -> String {
+    text.chars().take(100).flat_map(char::escape_default).collect()
+}
+
 fn decode<M: Message + Default>(resource: &Any, type_url: &str) -> Result<M, String> {
     if resource.type_url != type_url {
-        return Err(format!("a resource has the type {:.100}", resource.type_url));
+        return Err(format!("a resource has the type {}", shown(&resource.type_url)));
     }
     M::decode(resource.value.as_slice()).map_err(|_| "a resource cannot be decoded".to_owned())
 }

@@ -8,7 +8,7 @@ use super::backoff::Backoff;
 use super::compile::Compiled;
 use super::snapshot::Snapshot;
 use super::vm::Node;
-use super::{eds, rtds};
+use super::{discovery, eds, rtds};
 use crate::config::XdsConfig;
 use crate::hash::Random;
 use crate::protobuf::{self, DiscoveryRequest, DiscoveryResponse, GrpcService, Status};
@@ -214,7 +214,7 @@ impl Xds {
     ) -> Result<Option<Compiled>, String> {
         let (type_url, ..) = self.wanted.service();
         if response.type_url != type_url {
-            return Err(format!("the type {:.100} is not {type_url}", response.type_url));
+            return Err(format!("the type {} is not {type_url}", discovery::shown(&response.type_url)));
         }
         // A response without the resource changes nothing.
         let (resources, name) = (response.resources.as_slice(), self.resource.as_str());
@@ -326,12 +326,12 @@ mod tests {
     fn a_refused_update_changes_nothing_and_the_nack_gives_the_reason() {
         let mut rtds = rtds();
         receive(&mut rtds, &response("v1", &[runtime("runtime", 12.0)]));
-        let wrong_type = Any { type_url: "other".to_owned(), value: Vec::new() };
+        let wrong_type = Any { type_url: "other\n\x1b".to_owned(), value: Vec::new() };
         let garbage = Any { type_url: TYPE_URL.to_owned(), value: vec![0xff] };
         let twice = [runtime("runtime", 1.0), runtime("runtime", 1.0)];
         let cases: [(&[Any], &str); 3] = [
             (&twice, "occurs twice"),
-            (&[wrong_type], "has the type other"),
+            (&[wrong_type], r"has the type other\n\u{1b}"),
             (&[garbage], "cannot be decoded"),
         ];
         for (resources, reason) in cases {

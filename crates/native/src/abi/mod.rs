@@ -125,6 +125,11 @@ impl Filter {
         found.then(|| unsafe { value.bytes() }.to_vec())
     }
 
+    /// Whether the request still has its headers. Envoy may have ended it, and tell the module only later.
+    pub fn is_alive(self) -> bool {
+        self.has_header(Headers::Request, ":method")
+    }
+
     /// Whether there is a header.
     pub fn has_header(self, kind: Headers, name: &str) -> bool {
         let mut value = Buffer::EMPTY;
