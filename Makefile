@@ -5,7 +5,7 @@ WASM_TARGET := wasm32-wasip1
 WASM := dist/pinroute.wasm
 NATIVE := dist/libpinroute_native.so
 DEV := target/debug/xtask
-# How the demo's second Envoy gets its numbers: rtds, cds, eds or ext-proc.
+# How the demo's second Envoy gets its numbers: rtds, cds, eds, ext-proc or failover.
 APPROACH ?= rtds
 
 # The command line for images: linked statically, so that it needs nothing else in an image.

@@ -130,7 +130,7 @@ pub fn run(approach: Approach) -> Result<()> {
     let service = (approach == Approach::ExtProc).then(start_service).transpose()?;
     let second = match envs.last() {
         Some(env) if approach == Approach::Failover => failover::invitation(env)?,
-        _ => shuffle_sharding(),
+        _ => shuffle_sharding(approach, service.as_ref()),
     };
     println!("{}{second}\n\nCtrl-C stops it.", invitation());
     let mut ended = failover::Ended::default();
@@ -248,18 +248,25 @@ The demo is running. In another terminal:
     )
 }
 
-fn shuffle_sharding() -> String {
+fn shuffle_sharding(approach: Approach, service: Option<&ExtProc>) -> String {
+    let target = match approach {
+        Approach::Cds | Approach::Eds => "x-target-host: 0",
+        Approach::Rtds | Approach::ExtProc | Approach::Failover => "x-target-cluster: backend_0",
+    };
+    // With ext_proc, the service counts.
+    let counted =
+        service.map_or(format!("http://{SHARDS_ADMIN}/stats?filter=pinroute"), ExtProc::metrics_url);
     format!(
         "
 Shuffle sharding: each customer has 2 of 8 servers. 30 s after the start there are 12, and customer-A has 3; after 60 s customer-B has 4:
 
   while sleep 1; do for c in A B; do curl -sI -H \"x-customer-id: customer-$c\" http://{SHARDS}/headers | grep x-shard-config; done; done
-  curl -X PUT -d '{{\"shard_size\": 5}}' http://{API}/v1/customers/customer-A  # in effect at once
+  curl -X PUT -d '{{\"shard_size\": 5}}' http://{API}/v1/customers/customer-A  # in effect at once, until the step at 30 s
   curl -s http://{API}/v1/nodes  # which Envoy has what
 
   curl -sI -H 'x-customer-id: customer-A' http://{SHARDS}/headers | grep -E 'x-(shard|target)'
   for n in 1 2 3 4 5 6; do curl -sI -H 'x-customer-id: customer-A' http://{SHARDS}/echo/$n | grep x-target; done
-  curl -s -H 'x-customer-id: customer-A' -H 'x-target-cluster: backend_0' http://{SHARDS}/headers  # replaced
-  curl -s 'http://{SHARDS_ADMIN}/stats?filter=pinroute'"
+  curl -s -H 'x-customer-id: customer-A' -H '{target}' http://{SHARDS}/headers  # replaced
+  curl -s '{counted}'"
     )
 }

@@ -74,6 +74,12 @@ impl ExtProc {
         &self.process
     }
 
+    /// Where it serves metrics.
+    #[must_use]
+    pub fn metrics_url(&self) -> String {
+        format!("{}/metrics", self.metrics.url())
+    }
+
     /// A counter or gauge; 0 if there is none of that name.
     ///
     /// # Errors

@@ -204,7 +204,8 @@ impl TestEnvBuilder {
             None => {
                 let dns = Dns::start()?;
                 self.report(&format!("DNS on {}", dns.addr()));
-                self.report(&format!("starting {} servers", self.replicas));
+                let plural = if self.replicas == 1 { "" } else { "s" };
+                self.report(&format!("starting {} server{plural}", self.replicas));
                 let servers = Servers::start(self.replicas, &self.servers, &dns)?;
                 (dns, servers)
             }
