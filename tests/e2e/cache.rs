@@ -127,6 +127,15 @@ fn ask(env: &TestEnv) -> TcpStream {
     stream
 }
 
+/// Waits until Envoy knows that all but one have left.
+fn one_client_is_left(env: &TestEnv) {
+    eventually(SOON, || match env.envoy.stat("http.ingress_http.downstream_cx_active").unwrap() {
+        1 => Ok(()),
+        other => Err(format!("{other} connections")),
+    })
+    .unwrap();
+}
+
 #[test]
 fn waiting_requests_get_the_response_after_the_first_has_left() {
     let (env, resolver, open) = env_with_gate();
@@ -137,11 +146,7 @@ fn waiting_requests_get_the_response_after_the_first_has_left() {
         eventually(SOON, || if stat(&env, "coalesced") == 1 { Ok(()) } else { Err("none".to_owned()) })
             .unwrap();
         drop(first);
-        eventually(SOON, || match env.envoy.stat("http.ingress_http.downstream_cx_active").unwrap() {
-            1 => Ok(()),
-            other => Err(format!("{other} connections")),
-        })
-        .unwrap();
+        one_client_is_left(&env);
         open.store(true, Ordering::Relaxed);
         assert_eq!(second.join().unwrap().status, 200);
     });
@@ -160,11 +165,7 @@ fn clients_that_leave_together_cost_the_others_nothing() {
         eventually(SOON, || if stat(&env, "coalesced") == 5 { Ok(()) } else { Err("fewer".to_owned()) })
             .unwrap();
         drop(leaving);
-        eventually(SOON, || match env.envoy.stat("http.ingress_http.downstream_cx_active").unwrap() {
-            1 => Ok(()),
-            other => Err(format!("{other} connections")),
-        })
-        .unwrap();
+        one_client_is_left(&env);
         open.store(true, Ordering::Relaxed);
         let response = stays.join().unwrap();
         assert_eq!(response.status, 200, "{}", response.text());

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use pinroute_control_plane::discovery::Source;
-use pinroute_control_plane::model::{DEFAULT_CLUSTER, MAX_NAME};
+use pinroute_control_plane::model::{DEFAULT_CLUSTER, is_name};
 use pinroute_control_plane::{HostsFrom, Numbers, Options, Token};
 use serde_json::json;
 
@@ -172,8 +172,7 @@ fn prefix(text: &str) -> Result<String, String> {
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
-    let is_name = (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control);
-    is_name.then(|| text.to_owned()).ok_or("not a name of 1 to 256 bytes")
+    is_name(text).then(|| text.to_owned()).ok_or("not a name of 1 to 256 bytes other than *")
 }
 
 fn speed(text: &str) -> Result<f64, &'static str> {

@@ -232,6 +232,7 @@ mod tests {
         let too_long = format!("invalid value '{long}' for '--hosts-cluster <NAME>': not a name of 1 to 256");
         for (option, message) in [
             (cluster.as_str(), too_long.as_str()),
+            ("--hosts-cluster=*", "invalid value '*' for '--hosts-cluster <NAME>': not a name of 1 to 256"),
             ("--xds=localhost:18000", "invalid value 'localhost:18000' for '--xds <ADDRESS>'"),
             ("--api=18001", "invalid value '18001' for '--api <ADDRESS>'"),
             ("--numbers=dns", "invalid value 'dns' for '--numbers <NUMBERS>'"),

@@ -216,7 +216,7 @@ impl ExtProc {
     }
 }
 
-/// Tells all who ask: Envoy's health checks name no service unless they are told to.
+/// Tells all who ask: Envoy's health checks name no service unless `service_name` is set.
 async fn report_health(health: &HealthReporter, status: ServingStatus) {
     for service in [Served::NAME, ""] {
         health.set_service_status(service, status).await;

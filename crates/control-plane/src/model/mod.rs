@@ -112,11 +112,21 @@ impl State {
 }
 
 /// The longest name of a cluster or of an extension configuration, in bytes.
-pub const MAX_NAME: usize = 256;
+const MAX_NAME: usize = 256;
 
-/// Checks the name of a cluster or of an extension configuration. In xDS, `*` stands for all resources.
+/// Whether a text has 1 to `most` bytes and no control characters.
+fn fits(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// Whether this may be the name of a cluster or of an extension configuration. In xDS, `*` means all resources.
+pub fn is_name(name: &str) -> bool {
+    fits(name, MAX_NAME) && name != "*"
+}
+
+/// Checks the name of a cluster or of an extension configuration.
 fn name(field: &str, name: &str) -> Result<(), Invalid> {
-    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) || name == "*" {
+    if !is_name(name) {
         let problem =
             format!("got {name:?}; allowed: 1 to {MAX_NAME} bytes without control characters, and not *");
         return Err(Invalid::new(field, problem));

@@ -7,7 +7,7 @@ use pinroute_core::shard::MAX_HOSTS;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Edit, Invalid, State};
+use super::{Edit, Invalid, State, fits};
 
 /// The longest name of a runtime value, in bytes: a key has room, with prefix and suffix.
 const MAX_RUNTIME_KEY: usize = 2 * MAX_KEY;
@@ -151,20 +151,15 @@ impl State {
 
 fn checked(prefix: &str, key: &str, value: &Value) -> Result<RuntimeValue, Invalid> {
     valid_name(key)?;
-    if let Some(customer) = customer_of(prefix, key)
-        && !is_valid_customer(customer)
-    {
-        let problem = format!(
-            "got the customer {}; allowed: 1 to {MAX_KEY} bytes without control characters",
-            shown(&customer.into())
-        );
-        return Err(Invalid::new(format!("values.{key}"), problem));
+    let field = format!("values.{key}");
+    if let Some(customer) = customer_of(prefix, key) {
+        valid_customer(&field, customer)?;
     }
-    RuntimeValue::new(&format!("values.{key}"), prefix, key, value)
+    RuntimeValue::new(&field, prefix, key, value)
 }
 
 fn valid_name(key: &str) -> Result<(), Invalid> {
-    if key.is_empty() || key.len() > MAX_RUNTIME_KEY || key.chars().any(char::is_control) {
+    if !fits(key, MAX_RUNTIME_KEY) {
         let problem = format!(
             "got the name {}; allowed: 1 to {MAX_RUNTIME_KEY} bytes without control characters",
             shown(&key.into())
@@ -181,16 +176,17 @@ fn customer_of<'k>(prefix: &str, key: &'k str) -> Option<&'k str> {
     Some(customer.strip_prefix("customer.").unwrap_or(customer))
 }
 
-fn is_valid_customer(key: &str) -> bool {
-    !key.is_empty() && key.len() <= MAX_KEY && !key.chars().any(char::is_control)
+fn valid_customer(field: &str, key: &str) -> Result<(), Invalid> {
+    if !fits(key, MAX_KEY) {
+        let problem =
+            format!("got {}; allowed: 1 to {MAX_KEY} bytes without control characters", shown(&key.into()));
+        return Err(Invalid::new(field, problem));
+    }
+    Ok(())
 }
 
 fn customer_key(prefix: &str, key: &str) -> Result<String, Invalid> {
-    if !is_valid_customer(key) {
-        let problem =
-            format!("got {}; allowed: 1 to {MAX_KEY} bytes without control characters", shown(&key.into()));
-        return Err(Invalid::new("KEY", problem));
-    }
+    valid_customer("KEY", key)?;
     Ok(format!("{prefix}.customer.{key}.shard_size"))
 }
 
